@@ -1,0 +1,211 @@
+"""The contract of a queue: four methods to write, and working defaults for everything else."""
+
+from __future__ import annotations
+
+import enum
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from attrs import frozen
+
+from .clock import SYSTEM_CLOCK, Clock
+from .errors import PushFailed, QueueError, Unsupported
+from .message import DEFAULT_LIMITS, Delivery, Limits, Message, Nack
+
+if TYPE_CHECKING:
+    from .url import QueueURL
+
+
+class Capability(enum.Flag):
+    """What a queue promises. The conformance suite proves each one that is declared."""
+
+    ACK = enum.auto()
+    """A delivery that was not settled comes back after its owner died."""
+    DELAY = enum.auto()
+    """`Message.not_before` and `Nack.delay` are honoured, however long, as durably as the queue keeps anything."""
+    KEYED = enum.auto()
+    """While an owner (one opened queue) holds unsettled deliveries of a key, no other owner gets that key."""
+    DURABLE = enum.auto()
+    """What `push` accepted survives a restart of everything."""
+    GROUPS = enum.auto()
+    """Several consumer groups, each of which sees every event."""
+    LOCAL = enum.auto()
+    """Events travel by reference, unencoded, inside this process."""
+
+
+NO_CAPABILITY = Capability(0)
+
+
+@frozen
+class QueueStats:
+    """How a queue stands. None: this queue can't say.
+
+    waiting: not yet handed out; in_flight: handed out, unsettled; delayed: not due yet; dead: in the dead-letter
+    sibling; oldest_age: seconds since the time of the oldest waiting event.
+    """
+
+    waiting: int
+    in_flight: int | None = None
+    delayed: int | None = None
+    dead: int | None = None
+    oldest_age: float | None = None
+
+
+class MessageQueue(ABC):
+    """Messages in, deliveries out. One opened instance is one *owner* of what it was handed.
+
+    A plugin writes `push`, `pop`, `size` and `close`. Every other method has a default that works on those four;
+    override one for a guarantee (and declare its capability) or for speed. All methods are called from one event
+    loop. Queues raise `QueueError`s and nothing else.
+    """
+
+    capabilities: Capability = NO_CAPABILITY
+    """Final once `open()` has returned."""
+    capacity: int | None = None
+    """The most waiting events `push` accepts; None: unbounded. Never applies to nack, release, reclaim or dead letters."""
+    lease: float | None = None
+    """Seconds after which unsettled deliveries of a silent owner go to others; None: no lease. `extend` renews it."""
+    url: QueueURL | None = None
+    """Where it was opened from; set by `open_queue`. Siblings (dead letters) are found by it."""
+    limits: Limits = DEFAULT_LIMITS
+    """Size caps, applied when decoding."""
+    clock: Clock = SYSTEM_CLOCK
+    """Set before `open()`, if at all."""
+
+    #: The most bytes one `pop_many` should hand out, a guide for backends.
+    BATCH_BYTES: ClassVar[int] = 1 << 20
+
+    # -- the four a plugin writes
+
+    @abstractmethod
+    async def push(self, message: Message, *, timeout: float | None = None) -> None:
+        """Store one message; returns once it is accepted.
+
+        At capacity it waits up to `timeout` seconds (None: for ever, 0: not at all), then raises QueueFull.
+        Raises QueueUnavailable, whose `may_have_been_stored` tells whether the result is unknown.
+        """
+
+    @abstractmethod
+    async def pop(self) -> Delivery:
+        """Wait for the next message and take it.
+
+        Cancel-safe: after a cancelled pop the message is handed to the next pop, or was never taken.
+        Raises QueueClosed once the queue is closed, to waiters too.
+        """
+
+    @abstractmethod
+    async def size(self) -> int:
+        """How many messages wait, not yet handed out and due."""
+
+    @abstractmethod
+    async def close(self) -> None:
+        """Let go of everything and wake whoever waits, with QueueClosed. Idempotent.
+
+        With ACK, what was handed out and not settled goes back, uncounted.
+        """
+
+    # -- working defaults
+
+    async def open(self) -> None:
+        """Connect for pushing. Consuming begins with the first pop. Raises ConfigurationError, QueueUnavailable."""
+
+    async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
+        """Store many, in order. Raises PushFailed naming those that were not stored; the others are in."""
+        errors = {}
+        for index, message in enumerate(messages):
+            try:
+                await self.push(message, timeout=timeout)
+            except QueueError as error:
+                errors[index] = error
+        if errors:
+            raise PushFailed(errors)
+
+    async def pop_many(self, limit: int) -> list[Delivery]:
+        """Between one and `limit` deliveries: waits for the first, never to fill the batch.
+
+        A queue may return an empty list after about a second with none. About 1 MiB at most. Cancel-safe like pop.
+        """
+        return [await self.pop()]
+
+    async def ack_many(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Done with these. Returns those that were no longer ours, and leaves them alone. Idempotent."""
+        return []
+
+    async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
+        """Back to the queue after `delay` seconds, as `message` if one is given. Returns those no longer ours.
+
+        Never blocked by capacity. With KEYED a nacked delivery holds its key until it is handed out again.
+        """
+        await self.push_many([nack.message or nack.delivery.expect() for nack in nacks])
+        return []
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        """Fetched but not started: back to the head, in order, unchanged, and this hand-out does not count."""
+        await self.push_many([delivery.expect() for delivery in deliveries])
+
+    async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
+        """Push each message to the queue `to`, then ack its delivery. Returns those no longer ours.
+
+        One transaction where both are one store. What could not be pushed is not acked; then it raises.
+        """
+        failed: PushFailed | None = None
+        try:
+            await to.push_many([message for _, message in pairs])
+        except PushFailed as error:
+            failed = error
+        refused = failed.errors if failed is not None else {}
+        lost = await self.ack_many([delivery for i, (delivery, _) in enumerate(pairs) if i not in refused])
+        if failed is not None:
+            raise failed
+        return lost
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """Renew the lease of these. Returns those that were already lost."""
+        return []
+
+    async def started(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        """About to run these, which were handed out before: if we die now, count them. Returns those already lost.
+
+        Called only for deliveries whose `times` is 2 or more.
+        """
+        return []
+
+    async def take(self, match: Callable[[Message], bool], limit: int) -> list[Delivery]:
+        """Up to `limit` waiting deliveries that match, in order, for work on dead letters. Does not wait.
+
+        The default makes one pass over what waits now and releases the others in order.
+        """
+        taken: list[Delivery] = []
+        others: list[Delivery] = []
+        todo = await self.size()
+        while todo > 0 and len(taken) < limit:
+            batch = await self.pop_many(min(todo, 500))
+            if not batch:
+                break
+            todo -= len(batch)
+            for delivery in batch:
+                wanted = len(taken) < limit and delivery.message is not None and match(delivery.message)
+                (taken if wanted else others).append(delivery)
+        if others:
+            await self.release(others)
+        return taken
+
+    def browse(self, *, since: datetime | str | None = None, follow: bool = False) -> AsyncIterator[Message]:
+        """Look at what waits and take nothing. `since`: a time, or this queue's own position as text.
+
+        `follow` goes on with what arrives. Raises Unsupported where a queue can only be consumed.
+        """
+        raise Unsupported(f"{type(self).__name__} can't be browsed: its messages can only be taken")
+
+    async def stats(self) -> QueueStats:
+        """How the queue stands, counted now. Never called on a hot path."""
+        return QueueStats(waiting=await self.size())
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
