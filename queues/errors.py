@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
@@ -77,7 +76,7 @@ class HandlerSignal(NotificationError):
     """Raised by a handler to decide what happens next, instead of its retry policy."""
 
 
-class RetryLater(HandlerSignal):  # noqa: N818 - a signal, not an error: the name says what happens
+class RetryLater(HandlerSignal):
     """Run this handler again after `delay` seconds, whatever its policy says. It still counts as an attempt."""
 
     def __init__(self, delay: float = 0.0, reason: str = "") -> None:
@@ -85,7 +84,7 @@ class RetryLater(HandlerSignal):  # noqa: N818 - a signal, not an error: the nam
         self.delay = delay
 
 
-class Reject(HandlerSignal):  # noqa: N818 - a signal, not an error: the name says what happens
+class Reject(HandlerSignal):
     """Put this event among the dead letters now, with `reason`."""
 
     def __init__(self, reason: str = "rejected by the handler") -> None:
