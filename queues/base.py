@@ -64,7 +64,7 @@ class MessageQueue(ABC):
     capabilities: Capability = NO_CAPABILITY
     """Final once `open()` has returned."""
     capacity: int | None = None
-    """The most waiting events `push` accepts; None: unbounded. Never applies to nack, release, reclaim or dead letters."""
+    """The most waiting events `push` accepts; None: unbounded. Never applies to nack, release or reclaim."""
     lease: float | None = None
     """Seconds after which unsettled deliveries of a silent owner go to others; None: no lease. `extend` renews it."""
     url: QueueURL | None = None
@@ -103,7 +103,7 @@ class MessageQueue(ABC):
     async def close(self) -> None:
         """Let go of everything and wake whoever waits, with QueueClosed. Idempotent.
 
-        With ACK, what was handed out and not settled goes back, uncounted.
+        With ACK, what was handed out and not settled goes back, uncounted; deliveries marked `running` stay leased.
         """
 
     # -- working defaults

@@ -96,7 +96,9 @@ class Delivery:
 
     message: None when the bytes could not be decoded; then `raw` holds them and `error` says why.
     receipt: the queue's own, new for every hand-out. times: hand-outs since the last settle, this one included,
-    counted before the handler runs; a hand-back does not count.
+    counted before the handler runs; a hand-back does not count. size: bytes on the wire, 0 where there are none.
+    lost: its lease ran out and it is another owner's now; settling it is refused. running: a thread that nothing can
+    stop still works on it: `close()` leaves it to its lease.
     """
 
     message: Message | None
@@ -104,6 +106,9 @@ class Delivery:
     times: int = 1
     raw: bytes = b""
     error: CorruptMessage | None = None
+    size: int = 0
+    lost: bool = False
+    running: bool = False
 
     def expect(self) -> Message:
         """The message; for corrupt bytes, a message of type `notification.corrupt` that carries them."""

@@ -134,9 +134,9 @@ def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
 def delivery_of(raw: bytes, receipt: Any, times: int = 1, limits: Limits = DEFAULT_LIMITS) -> Delivery:
     """A hand-out of these bytes: with its message, or with the reason why there is none. Never raises."""
     try:
-        return Delivery(decode(raw, limits), receipt, times)
+        return Delivery(decode(raw, limits), receipt, times, size=len(raw))
     except CorruptMessage as error:
-        return Delivery(None, receipt, times, raw, error)
+        return Delivery(None, receipt, times, raw, error, len(raw))
 
 
 def _from_document(document: dict[str, Any]) -> Message:

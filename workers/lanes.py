@@ -1,0 +1,134 @@
+"""Order by key inside one process: events of a key never run at once, and a failed one holds those behind it."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable
+
+from queues.clock import Alarm, Clock
+from queues.message import Delivery, Message
+
+KeyOf = Callable[[Message], str | None]
+
+
+class Lanes:
+    """What was fetched and waits for a worker: `ready` to run now, or in its key's lane behind another.
+
+    A key is in `_lanes` from the moment one of its events is ready until none is left. A retry stays at the head of
+    its lane until due, with its changed message.
+    """
+
+    def __init__(self, clock: Clock, key_of: KeyOf, wake: Callable[[], None]) -> None:
+        self.ready: deque[Delivery] = deque()
+        self.changed: dict[Delivery, float] = {}
+        """Heads whose message a retry changed, with when they are due."""
+        self.shut: set[str] = set()
+        """Keys whose head went back to the queue: what still arrives of them goes back too."""
+        self._reopening: set[str] = set()
+        self._clock = clock
+        self._key_of = key_of
+        self._wake = wake
+        self._lanes: dict[str, deque[Delivery] | None] = {}
+        self._waiting: list[tuple[float, int, Delivery]] = []
+        self._alarm: Alarm | None = None
+        self._serial = 0
+
+    def __len__(self) -> int:
+        return len(self.ready) + sum(len(lane) for lane in self._lanes.values() if lane) + len(self._waiting)
+
+    def add(self, delivery: Delivery) -> bool:
+        """Take in one delivery. False: its key is shut, so it has to go back."""
+        message = delivery.message
+        key = self._key_of(message) if message is not None else None
+        if key is None:
+            self.ready.append(delivery)
+        elif key in self._lanes:
+            lane = self._lanes[key]
+            if lane is None:
+                lane = self._lanes[key] = deque()
+            lane.append(delivery)
+        elif key in self.shut:
+            return False
+        else:
+            self._lanes[key] = None
+            self.ready.append(delivery)
+        return True
+
+    def next(self, delivery: Delivery) -> None:
+        """This delivery is over: the next of its key is ready."""
+        if self.changed:
+            self.changed.pop(delivery, None)
+        message = delivery.message
+        key = self._key_of(message) if message is not None else None
+        if key is None:
+            return
+        lane = self._lanes.get(key)
+        if lane:
+            self.ready.append(lane.popleft())
+        else:
+            self._lanes.pop(key, None)
+
+    def keyed(self, message: Message) -> bool:
+        """Whether this message waits its turn in a lane."""
+        return self._key_of(message) is not None
+
+    def hold(self, delivery: Delivery, message: Message, delay: float) -> None:
+        """Run this head again, as `message`, after `delay` seconds; those behind it wait."""
+        due = self._clock.monotonic() + delay
+        delivery.message = message
+        self.changed[delivery] = due
+        self._serial += 1
+        heapq.heappush(self._waiting, (due, self._serial, delivery))
+        self._set_alarm()
+
+    def clear(self, delivery: Delivery) -> list[Delivery]:
+        """This head goes back to the queue: shut its lane and return those behind it, in order."""
+        key = self._key_of(delivery.expect())
+        assert key is not None
+        self.changed.pop(delivery, None)
+        self.shut.add(key)
+        lane = self._lanes.pop(key, None)
+        return list(lane) if lane else []
+
+    def reopen(self, delivery: Delivery) -> None:
+        """The queue has this head back. Its lane opens with the next fetch: one on its way may still bring its key."""
+        key = self._key_of(delivery.expect())
+        if key in self.shut:
+            self._reopening.add(key)
+
+    def fetching(self) -> None:
+        """A new fetch begins: it can't bring keys that the queue holds back."""
+        if self._reopening:
+            self.shut -= self._reopening
+            self._reopening.clear()
+
+    def drain(self) -> tuple[list[Delivery], list[Delivery]]:
+        """At the end: those whose message was changed by a retry, and all others not started, both in order."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        heads = [delivery for _, _, delivery in sorted(self._waiting)]
+        rest = list(self.ready) + [delivery for lane in self._lanes.values() if lane for delivery in lane]
+        self.ready.clear()
+        self._waiting.clear()
+        for key, lane in self._lanes.items():
+            if lane:
+                self._lanes[key] = None
+        changed = heads + [delivery for delivery in rest if delivery in self.changed]
+        return changed, [delivery for delivery in rest if delivery not in self.changed]
+
+    def remaining(self, delivery: Delivery) -> float:
+        """Seconds until a changed head is due."""
+        return max(0.0, self.changed.get(delivery, 0.0) - self._clock.monotonic())
+
+    def _set_alarm(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = self._clock.call_at(self._waiting[0][0], self._promote) if self._waiting else None
+
+    def _promote(self) -> None:
+        now = self._clock.monotonic()
+        while self._waiting and self._waiting[0][0] <= now:
+            self.ready.append(heapq.heappop(self._waiting)[2])
+        self._set_alarm()
+        self._wake()
