@@ -46,7 +46,7 @@ class PoolSettings:
 
 
 class Pool:
-    """N workers on one queue. `run()` lives until `stop()`."""
+    """N workers on one queue. `run()` lives until `stop()`; then `ended` is set."""
 
     def __init__(
         self, queue: MessageQueue, dead: MessageQueue, handling: Handling, clock: Clock, settings: PoolSettings
@@ -72,6 +72,7 @@ class Pool:
         self._stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._moved: asyncio.Future[None] | None = None
         self._deadline = self._last_call = 0.0
+        self.ended = anyio.Event()
         self.abandoned = 0
 
     def stop(self, grace: float) -> None:
@@ -105,6 +106,7 @@ class Pool:
                 group.start_soon(self._cut_workers)
             await self._hand_back()
             group.cancel_scope.cancel()
+        self.ended.set()
 
     async def _run_background(self) -> None:
         stalls = StallWatch(self._name_of)

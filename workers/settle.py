@@ -76,8 +76,7 @@ class Settler:
         elif isinstance(outcome, Retry):
             self._retry(delivery, outcome)
         elif isinstance(outcome, Untouched):
-            self.counts.released += 1
-            self._releases.append(delivery)
+            self._put_back(delivery)
         if self._waiting is not None and not self._waiting.done():
             self._waiting.set_result(None)
 
@@ -107,6 +106,20 @@ class Settler:
         else:
             behind = self._lanes.clear(delivery)
             self._errands.append(Errand(letters, nack, head=delivery, behind=tuple(behind)))
+
+    def _put_back(self, delivery: Delivery) -> None:
+        """Not run to its end: unchanged to the head of the queue, and with it those that wait behind it in its lane."""
+        message = delivery.message
+        if message is None or not self._lanes.keyed(message):
+            self.release([delivery])
+            return
+        changed = delivery in self._lanes.changed
+        behind = tuple(self._lanes.clear(delivery))
+        if changed:
+            self.counts.released += 1
+            self._errands.append(Errand(nack=Nack(delivery, 0.0, message), head=delivery, behind=behind))
+        else:
+            self._errands.append(Errand(head=delivery, behind=(delivery, *behind)))
 
     def give_back(self, delivery: Delivery, message: Message, delay: float) -> None:
         """At the end: a head that waits in its lane for a retry goes back with its changed message."""

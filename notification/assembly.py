@@ -1,0 +1,125 @@
+"""A queue and what has to be put around it, decided once: after this nobody asks what the queue can do."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+
+from attrs import frozen
+
+from queues.base import Capability, MessageQueue
+from queues.clock import Clock
+from queues.delayed import DelayedQueue
+from queues.errors import ConfigurationError
+from queues.message import Message
+from queues.registry import open_queue
+from queues.url import DEAD
+
+from .handlers import Handler, Handlers
+from .routing import Unhandled, order_of
+
+log = logging.getLogger("notification.dispatcher")
+
+
+def build(queue: str | MessageQueue, clock: Clock) -> MessageQueue:
+    """The queue that a URL names, or the instance given; not open yet."""
+    built = open_queue(queue) if isinstance(queue, str) else queue
+    if not isinstance(built, MessageQueue):
+        raise ConfigurationError(f"{built!r} is neither a queue URL nor a MessageQueue")
+    built.clock = clock
+    return built
+
+
+def build_dead(queue: MessageQueue, dead_letter: str | MessageQueue | None, clock: Clock) -> MessageQueue:
+    """Where dead letters go: the queue given, or the sibling of the main one."""
+    if dead_letter is not None:
+        return build(dead_letter, clock)
+    if queue.url is None:
+        raise ConfigurationError(
+            f"{type(queue).__name__} was not opened by URL, so it has no dead-letter sibling; "
+            "pass dead_letter=, a queue or a URL"
+        )
+    dead = open_queue(queue.url.sibling(DEAD))
+    dead.clock = clock
+    return dead
+
+
+def complete(queue: MessageQueue) -> MessageQueue:
+    """The opened queue, with what it lacks added around it."""
+    return queue if Capability.DELAY in queue.capabilities else DelayedQueue(queue)
+
+
+@frozen
+class Needs:
+    """What the handlers need of a queue."""
+
+    handlers: Handlers
+    unhandled: Unhandled
+
+    def check(self, queue: MessageQueue) -> None:
+        """Raise ConfigurationError, naming queue, handler and the ways out, where the queue can't do it."""
+        if self.unhandled == "skip" and Capability.GROUPS not in queue.capabilities:
+            raise ConfigurationError(
+                f"unhandled='skip' on {name_of(queue)} would lose events: it has no consumer groups, so nobody else "
+                "would see them. Use 'retry' or 'dead_letter'"
+            )
+        if Capability.KEYED in queue.capabilities or (queue.url is not None and queue.url.order in {"process", "none"}):
+            return
+        for handler in self.handlers.all:
+            if handler.order == "key" and handler.spec is not None and handler.spec.key is not None:
+                raise ConfigurationError(_keyed(queue, handler))
+
+
+def _keyed(queue: MessageQueue, handler: Handler) -> str:
+    return (
+        f"handler {handler.name!r} takes {handler.pattern} in order by key, and {name_of(queue)} keeps no order by key "
+        "between processes. Choose a queue that is KEYED, or say that less will do: order='process' (order within "
+        "each process) or order='none' in on(), or ?order=process or ?order=none on the queue's URL"
+    )
+
+
+def name_of(queue: MessageQueue) -> str:
+    """A queue as an error or a log line names it, without secrets."""
+    return str(queue.url) if queue.url is not None else type(queue).__name__
+
+
+def key_of(queue: MessageQueue, handlers: Handlers) -> Callable[[Message], str | None]:
+    """The key by which a message takes its turn in this process."""
+    if queue.url is not None and queue.url.order == "none":
+        return lambda message: None
+    if all(handler.order != "none" for handler in handlers.all):
+        return _ProcessOrder(queue, handlers) if Capability.KEYED not in queue.capabilities else lambda m: m.key
+    orders: dict[str, bool] = {}
+
+    def key(message: Message) -> str | None:
+        if message.key is None:
+            return None
+        ordered = orders.get(message.type)
+        if ordered is None:
+            ordered = order_of([handler.order for handler in handlers.of(message.type)]) != "none"
+            if len(orders) < 4096:
+                orders[message.type] = ordered
+        return message.key if ordered else None
+
+    return key
+
+
+class _ProcessOrder:
+    """Order within this process only; says so once for each type that came with a key nobody declared."""
+
+    def __init__(self, queue: MessageQueue, handlers: Handlers) -> None:
+        self._name = name_of(queue)
+        waived = queue.url is not None and queue.url.order == "process"
+        self._known = {h.pattern for h in handlers.all if h.order != "key" or waived}
+        self._waived = waived
+
+    def __call__(self, message: Message) -> str | None:
+        if message.key is not None and not self._waived and message.type not in self._known:
+            self._known.add(message.type)
+            if len(self._known) < 4096:
+                log.warning(
+                    "events of type %s have keys, and %s keeps their order only within each process",
+                    message.type,
+                    self._name,
+                )
+        return message.key

@@ -1,0 +1,124 @@
+"""From an event to the message that travels."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import secrets
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import PurePath
+from typing import Any
+
+from attrs import evolve
+
+from queues.clock import Clock
+from queues.errors import ConfigurationError, CorruptMessage
+from queues.message import Limits, Message
+from queues.wire import check, encode
+
+from . import codec
+from .event import spec_of
+
+_NO_HEADERS: Mapping[str, str] = {}
+
+
+class Ids:
+    """Ids of events: a random prefix for each process, and a counter. A uuid4 costs ten times as much."""
+
+    def __init__(self) -> None:
+        self._renew()
+        os.register_at_fork(after_in_child=self._renew)
+
+    def _renew(self) -> None:
+        self._prefix = secrets.token_hex(8)
+        self._count = itertools.count(1)
+
+    def next(self) -> str:
+        """A new id."""
+        return f"{self._prefix}-{next(self._count):x}"
+
+
+_ids = Ids()
+
+
+class Composer:
+    """Makes messages for one dispatcher; everything that can be wrong with an event is raised here."""
+
+    def __init__(
+        self, clock: Clock, source: str, limits: Limits, *, by_reference: bool,
+        on_dispatch: Sequence[Callable[[Message], Message]],
+    ) -> None:  # fmt: skip
+        self._clock, self._source, self._limits = clock, source, limits
+        self._by_reference = by_reference
+        self._on_dispatch = on_dispatch
+
+    def __call__(
+        self, event: Any, *, id: str | None = None, key: str | None = None,  # noqa: A002 - the name users write
+        delay: float | datetime = 0, headers: Mapping[str, str] | None = None,
+    ) -> Message:  # fmt: skip
+        """The message of an event, encoded. Raises UnknownEvent and CorruptMessage."""
+        if isinstance(event, Message):
+            message = self._ready_made(event, id, key, headers)
+        else:
+            spec = spec_of(event)
+            by_reference = self._by_reference and spec.frozen
+            message = Message(
+                type=spec.name,
+                id=id or _ids.next(),
+                source=self._source,
+                data=event if by_reference else codec.encoder_for(spec.cls)(event),
+                time=self._clock.now(),
+                key=key if key is not None else spec.key_of(event),
+                headers=headers or _NO_HEADERS,
+                version=spec.version,
+            )
+        if delay != 0:
+            message = evolve(message, not_before=self._due(delay))
+        for change in self._on_dispatch:
+            message = change(message)
+        check(message, self._limits)
+        if message.data is not event:
+            self._check_size(message)
+        return message
+
+    def _ready_made(
+        self, message: Message, id_: str | None, key: str | None, headers: Mapping[str, str] | None
+    ) -> Message:
+        """A message that somebody built, for a type without a class."""
+        changes = {"id": id_, "key": key, "headers": headers}
+        return evolve(message, **{name: value for name, value in changes.items() if value is not None})
+
+    def _due(self, delay: float | datetime) -> datetime:
+        if isinstance(delay, datetime):
+            if delay.tzinfo is None:
+                raise CorruptMessage(f"delay={delay!r} has no time zone; write datetime.now(UTC) + timedelta(…)")
+            return delay.astimezone(UTC)
+        try:
+            return self._clock.now() + timedelta(seconds=delay)
+        except (TypeError, ValueError, OverflowError) as error:
+            raise CorruptMessage(f"delay={delay!r} is neither seconds nor a datetime: {error}") from None
+
+    def _check_size(self, message: Message) -> None:
+        size = len(encode(message))
+        if size > self._limits.event:
+            raise CorruptMessage(
+                f"event {message.type!r} of {size} bytes, the limit is {self._limits.event}; "
+                "store what is large elsewhere and dispatch where it is, or raise ?max_event="
+            )
+
+
+def default_source() -> str:
+    """`/` and the name of the program: the package that was started with -m, or the script."""
+    main = sys.modules.get("__main__")
+    spec = getattr(main, "__spec__", None)
+    name = spec.name.partition(".")[0] if spec is not None else PurePath(sys.argv[0] if sys.argv else "").stem
+    return "/" + ("".join(c for c in name if c.isprintable()) or "python")
+
+
+def check_source(source: str) -> str:
+    """A CloudEvents source, or a ConfigurationError."""
+    if not isinstance(source, str) or not 0 < len(source) <= 1024 or not source.isprintable():
+        raise ConfigurationError(f"source={source!r} must be a string of 1 to 1024 printable characters")
+    return source

@@ -1,0 +1,133 @@
+"""Dispatching from outside the event loop: from any thread, and from programs that have no loop at all."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import logging
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, TypeVar
+
+from queues.errors import ConfigurationError, PushFailed, QueueFull
+from queues.message import Message
+
+from .report import Dispatched
+
+log = logging.getLogger("notification.dispatcher")
+
+OnDone = Callable[[Dispatched | Exception], object]
+SendAll = Callable[[Sequence[Message], float | None], Coroutine[Any, Any, None]]
+MAX_SOON = 10_000
+"""How many events `dispatch_soon` may have on their way; one more is QueueFull."""
+_T = TypeVar("_T")
+
+
+class Soon:
+    """Messages that threads left for the event loop. Failures nobody asked to hear of are logged and counted."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, send_all: SendAll) -> None:
+        self.failed = 0
+        self._loop = loop
+        self._send_all = send_all
+        self._waiting: deque[tuple[Message, OnDone | None]] = deque()
+        self._lock = threading.Lock()
+        self._under_way = 0
+        self._scheduled = False
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def waiting(self) -> int:
+        """Events not accepted by the queue yet."""
+        return len(self._waiting) + self._under_way
+
+    def put(self, message: Message, on_done: OnDone | None) -> None:
+        """From any thread. Raises QueueFull at the bound."""
+        with self._lock:
+            if self.waiting >= MAX_SOON:
+                raise QueueFull(f"{MAX_SOON} events are on their way from dispatch_soon already")
+            self._waiting.append((message, on_done))
+            scheduled, self._scheduled = self._scheduled, True
+        if not scheduled:
+            self._loop.call_soon_threadsafe(self._begin)
+
+    def _begin(self) -> None:
+        task = self._loop.create_task(self._send())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _send(self) -> None:
+        while True:
+            with self._lock:
+                batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), 1000))]
+                self._under_way = len(batch)
+                self._scheduled = bool(batch)
+            if not batch:
+                return
+            await self._send_batch(batch)
+
+    async def _send_batch(self, batch: list[tuple[Message, OnDone | None]]) -> None:
+        errors: dict[int, Exception] = {}
+        try:
+            await self._send_all([message for message, _ in batch], 5.0)
+        except PushFailed as error:
+            errors = dict(error.errors)
+        except Exception as error:  # noqa: BLE001 - told to everyone who waits
+            errors = dict.fromkeys(range(len(batch)), error)
+        for index, (message, on_done) in enumerate(batch):
+            self._tell(message, on_done, errors.get(index))
+
+    def _tell(self, message: Message, on_done: OnDone | None, error: Exception | None) -> None:
+        if error is not None and on_done is None:
+            self.failed += 1
+            log.error("event %s (%s) from dispatch_soon was not accepted: %s", message.id, message.type, error)
+        elif on_done is not None:
+            try:
+                on_done(error if error is not None else Dispatched(message.id))
+            except Exception:
+                log.exception("on_done of event %s (%s) failed", message.id, message.type)
+
+    async def drained(self) -> None:
+        """Wait until everything is on its way no more."""
+        while self._tasks:
+            await asyncio.wait(list(self._tasks))
+
+
+class LoopThread:
+    """The one event loop that a process without a loop runs, in a daemon thread, from first use to the end."""
+
+    _instance: LoopThread | None = None
+    _lock = threading.Lock()
+
+    def __init__(self) -> None:
+        self.pid = os.getpid()
+        self.loop = asyncio.new_event_loop()
+        self._stops: list[Callable[[], Coroutine[Any, Any, object]]] = []
+        threading.Thread(target=self.loop.run_forever, name="notification-loop", daemon=True).start()
+        atexit.register(self._stop)
+
+    @classmethod
+    def get(cls) -> LoopThread:
+        """This process's; a forked child gets its own."""
+        with cls._lock:
+            if cls._instance is None or cls._instance.pid != os.getpid():
+                cls._instance = cls()
+            return cls._instance
+
+    def call(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
+        """Run a coroutine there and wait for its result."""
+        if threading.current_thread().name == "notification-loop":
+            coroutine.close()
+            raise ConfigurationError("blocking() inside its own event loop would wait for itself; await dispatch()")
+        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
+
+    def at_exit(self, stop: Callable[[], Coroutine[Any, Any, object]]) -> None:
+        """Have `stop` awaited when the process ends."""
+        self._stops.append(stop)
+
+    def _stop(self) -> None:
+        if self.pid == os.getpid():
+            for stop in self._stops:
+                self.call(stop())

@@ -1,0 +1,157 @@
+"""The detached task that owns everything between open and stop."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from contextlib import AsyncExitStack
+
+import anyio
+import anyio.abc
+from attrs import frozen
+
+from queues.base import Capability, MessageQueue
+from queues.clock import Clock
+from queues.errors import ConfigurationError
+from workers.deadline import until
+from workers.pool import Pool
+
+from .assembly import complete
+from .report import StopReport
+from .sender import BatchSender, DirectSender, Sender
+
+log = logging.getLogger("notification.dispatcher")
+
+
+@frozen
+class Start:
+    """Begin to consume: a pool to be built on the opened queue, and who waits for it."""
+
+    make: Callable[[MessageQueue, MessageQueue], Pool]
+    dead: MessageQueue
+    started: asyncio.Future[None]
+
+
+class Service:
+    """Opened queue, sender and, once asked for, the pool. anyio's scopes must be left in the task that entered them,
+    and a web server's start-up and shut-down are different tasks: so they all live in one of our own.
+    """
+
+    def __init__(self, queue: MessageQueue, clock: Clock) -> None:
+        self.queue = queue
+        self.dead: MessageQueue | None = None
+        self.clock = clock
+        self.pool: Pool | None = None
+        self.sender: Sender
+        self.closing = False
+        self._commands: asyncio.Queue[Start | None] = asyncio.Queue()
+        self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._grace = 0.0
+        self._task = asyncio.create_task(self._live(), name="notification-dispatcher")
+
+    # -- asked from any task
+
+    async def opened(self) -> None:
+        """Wait until the queue is open; raises what opening raised."""
+        await asyncio.wait([self._opened, self._task], return_when=asyncio.FIRST_COMPLETED)
+        if self._task.done():
+            await self._task
+        await self._opened
+
+    async def consume(self, dead: MessageQueue, make: Callable[[MessageQueue, MessageQueue], Pool]) -> None:
+        """Open the dead letters and start the pool."""
+        request = Start(make, dead, asyncio.get_running_loop().create_future())
+        self._commands.put_nowait(request)
+        await asyncio.wait([request.started, self._task], return_when=asyncio.FIRST_COMPLETED)
+        if request.started.done():
+            await request.started
+        else:
+            await self._task
+
+    async def stop(self, grace: float) -> StopReport:
+        """End in order within `grace` seconds. Idempotent: all callers get the same report, or the failure."""
+        if not self._task.done() and not self.closing:
+            self.closing = True
+            self._grace = grace
+            self._commands.put_nowait(None)
+        return await asyncio.shield(self._task)
+
+    @property
+    def over(self) -> bool:
+        """Whether it has ended, well or not."""
+        return self._task.done()
+
+    @property
+    def failure(self) -> BaseException | None:
+        """What ended it, if it was not `stop()`."""
+        if not self._task.done():
+            return None
+        return asyncio.CancelledError() if self._task.cancelled() else self._task.exception()
+
+    async def ended(self) -> None:
+        """Wait for the end, whatever it is."""
+        await asyncio.wait([self._task])
+
+    # -- in the task
+
+    async def _live(self) -> StopReport:
+        async with AsyncExitStack() as stack:
+            await self.queue.open()
+            stack.push_async_callback(self.queue.close)
+            local = Capability.LOCAL in self.queue.capabilities
+            self.sender = DirectSender(self.queue, self.clock) if local else BatchSender(self.queue, self.clock)
+            async with anyio.create_task_group() as group:
+                group.start_soon(self.sender.run)
+                self._opened.set_result(None)
+                while (command := await self._commands.get()) is not None:
+                    await self._start(command, stack, group)
+                await self._wind_up()
+                group.cancel_scope.cancel()
+            left = await self._left_behind() if local else 0
+        return self._report(left)
+
+    async def _start(self, command: Start, stack: AsyncExitStack, group: anyio.abc.TaskGroup) -> None:
+        try:
+            await command.dead.open()
+            stack.push_async_callback(command.dead.close)
+            self.dead = command.dead
+            queue = complete(self.queue)
+            if queue is not self.queue:
+                stack.push_async_callback(queue.close)
+            self.pool = command.make(queue, command.dead)
+        except Exception as error:  # noqa: BLE001 - told to who asked; the dispatcher goes on without a pool
+            command.started.set_exception(error)
+            return
+        group.start_soon(self.pool.run)
+        command.started.set_result(None)
+
+    async def _wind_up(self) -> None:
+        deadline = self.clock.monotonic() + self._grace
+        if self.pool is not None:
+            self.pool.stop(self._grace)
+            await self.pool.ended.wait()
+        with until(self.clock, deadline):
+            await self.sender.drained()
+
+    async def _left_behind(self) -> int:
+        """What an in-process queue still holds is gone after this: say so."""
+        stats = await self.queue.stats()
+        left = stats.waiting + (stats.delayed or 0)
+        if left and self.pool is not None:
+            log.error("%d events were still in the in-process queue and are lost; a durable queue keeps them", left)
+        return left
+
+    def _report(self, left: int) -> StopReport:
+        if self.pool is None:
+            return StopReport(abandoned=left)
+        counts = self.pool.settler.counts
+        return StopReport(
+            counts.handled, counts.retried, counts.dead, counts.released, abandoned=self.pool.abandoned + left
+        )
+
+
+def check_workers(workers: int) -> None:
+    """Raise ConfigurationError for a number of workers that makes no sense."""
+    if not isinstance(workers, int) or isinstance(workers, bool) or not 0 <= workers <= 10_000:
+        raise ConfigurationError(f"start(workers={workers!r}): a number from 0 (only dispatch) to 10000")

@@ -1,0 +1,35 @@
+"""SIGINT and SIGTERM: the first one stops in order, the second one ends the process."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+log = logging.getLogger("notification.dispatcher")
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+
+
+@asynccontextmanager
+async def stopped_by_signal() -> AsyncIterator[asyncio.Future[signal.Signals]]:
+    """A future that the first signal completes; inside, a second one exits at once, with 128 + its number."""
+    loop = asyncio.get_running_loop()
+    stopping: asyncio.Future[signal.Signals] = loop.create_future()
+
+    def receive(number: signal.Signals) -> None:
+        if stopping.done():
+            os._exit(128 + number)
+        log.warning("%s: stopping in order; a second one leaves at once", number.name)
+        stopping.set_result(number)
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, receive, number)
+    try:
+        yield stopping
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
