@@ -197,7 +197,7 @@ class _Recursive:
     def __init__(self, record: type) -> None:
         self.made: Form | None = None
         self.form = Form(
-            expected=f"a {record.__name__}",
+            expected=record.__name__,
             encode=self._encode,
             decode=self._decode,
             json=(dict,),

@@ -38,7 +38,7 @@ def record_form(cls: type, parts: Sequence[Part], *, immutable: bool, generate: 
         encode, decode = _generated(cls, parts)
     else:
         encode, decode = _attributes_to_object(parts), _object_to_instance(cls, parts)
-    expected = f"a {cls.__name__}"
+    expected = cls.__name__
 
     def encode_record(value: Any) -> Any:
         if type(value) is cls:
@@ -48,7 +48,7 @@ def record_form(cls: type, parts: Sequence[Part], *, immutable: bool, generate: 
     def decode_record(value: Any, _type: object = None) -> Any:
         if type(value) is dict:
             return decode(value)
-        raise mismatch(f"an object for {expected}", value)
+        raise mismatch(f"an object ({expected})", value)
 
     return Form(
         expected=expected,
@@ -175,7 +175,7 @@ def typed_dict_form(cls: type, parts: Sequence[Part]) -> Form:
 
     def encode(value: Any) -> dict[str, Any]:
         if not isinstance(value, dict):
-            raise Mismatch(f"expected a dict for {cls.__name__}, got {name_of(value)}")
+            raise Mismatch(f"expected a dict ({cls.__name__}), got {name_of(value)}")
         for key in value:
             if key not in known:
                 raise Mismatch(f"{cls.__name__} declares no such key").inside_key(key)
@@ -183,11 +183,11 @@ def typed_dict_form(cls: type, parts: Sequence[Part]) -> Form:
 
     def decode(value: Any, _type: object = None) -> dict[str, Any]:
         if type(value) is not dict:
-            raise mismatch(f"an object for {cls.__name__}", value)
+            raise mismatch(f"an object ({cls.__name__})", value)
         return {field.name: item for field, item in _present(value, decoders)}
 
     return Form(
-        expected=f"a {cls.__name__}",
+        expected=cls.__name__,
         encode=encode,
         decode=decode,
         json=(dict,),

@@ -12,7 +12,8 @@ from .report import Dispatched
 
 class _Dispatching(Protocol):
     def dispatch(
-        self, event: Any, /, *, id: str | None = None, key: str | None = None, delay: float | datetime = 0,
+        self, event: Any, /, *, id: str | None = None,  # noqa: A002 - as below
+        key: str | None = None, delay: float | datetime = 0,
         headers: Mapping[str, str] | None = None, timeout: float | None = 5.0,
     ) -> Coroutine[Any, Any, Dispatched]: ...  # fmt: skip
 

@@ -2,7 +2,6 @@
 
     encoder_for(cls: type[E]) -> Callable[[E], dict[str, Any]]     raises CorruptMessage: names event, field and reason
     decoder_for(cls: type[E]) -> Callable[[Any], E]                raises CorruptMessage and nothing else
-    has_json_form(tp: Any) -> bool
     Codec.of(cls) -> Codec: .encode, .decode, .immutable           raises ConfigurationError
 
 Both look-ups are cheap enough for every event: what they return is made once a class. Of `E` exactly: an instance of
@@ -27,10 +26,10 @@ from typing import Any, Generic, TypeVar, cast
 from queues.errors import ConfigurationError, CorruptMessage, escape
 from queues.wire import check_depth
 
-from ._codec_compile import Compiler, NoForm
+from ._codec_compile import Compiler
 from ._codec_form import Form, Mismatch
 from ._codec_records import brief
-from ._codec_types import Declarations, is_record, unwrapped
+from ._codec_types import Declarations, is_record
 
 E = TypeVar("E")
 
@@ -59,6 +58,10 @@ class Codec(Generic[E]):
         declarations = Declarations(names or {}, record.__module__)
         try:
             return cls(record, declarations, name or record.__qualname__)
+        except RecursionError:
+            raise ConfigurationError(
+                f"{record.__qualname__} has a type alias that holds itself; use Any for raw JSON, or a class"
+            ) from None
         finally:
             declarations.seal()
 
@@ -152,13 +155,3 @@ def _codec_of(cls: type[E]) -> Codec[E]:
     except KeyError:  # a class of the caller's that is no event: checked and made anew
         return Codec.of(cls)
     return codec
-
-
-def has_json_form(tp: Any) -> bool:
-    """Whether a field may have this type."""
-    tp = unwrapped(tp)
-    try:
-        Compiler(Declarations({}, getattr(tp, "__module__", "")), generate=False).form(tp)
-    except (NoForm, ConfigurationError):
-        return False
-    return True

@@ -16,12 +16,10 @@ from attrs import evolve
 from queues.clock import Clock
 from queues.errors import ConfigurationError, CorruptMessage
 from queues.message import Limits, Message
-from queues.wire import check, encode
+from queues.wire import check, check_key, encode
 
-from . import codec
+from ._codec_raw import encode_raw
 from .event import spec_of
-
-_NO_HEADERS: Mapping[str, str] = {}
 
 
 class Ids:
@@ -59,36 +57,50 @@ class Composer:
         delay: float | datetime = 0, headers: Mapping[str, str] | None = None,
     ) -> Message:  # fmt: skip
         """The message of an event, encoded. Raises UnknownEvent and CorruptMessage."""
-        if isinstance(event, Message):
-            message = self._ready_made(event, id, key, headers)
-        else:
-            spec = spec_of(event)
-            by_reference = self._by_reference and spec.frozen
-            message = Message(
-                type=spec.name,
-                id=id or _ids.next(),
-                source=self._source,
-                data=event if by_reference else codec.encoder_for(spec.cls)(event),
-                time=self._clock.now(),
-                key=key if key is not None else spec.key_of(event),
-                headers=headers or _NO_HEADERS,
-                version=spec.version,
-            )
-        if delay != 0:
-            message = evolve(message, not_before=self._due(delay))
-        for change in self._on_dispatch:
-            message = change(message)
-        check(message, self._limits)
+        message = self._of_message(event) if isinstance(event, Message) else self._of_event(event, key)
+        if id is not None or headers is not None or self._on_dispatch or delay != 0:
+            message = self._with(message, id, headers, delay)
         if message.data is not event:
             self._check_size(message)
         return message
 
-    def _ready_made(
-        self, message: Message, id_: str | None, key: str | None, headers: Mapping[str, str] | None
+    def _of_event(self, event: object, key: str | None) -> Message:
+        """The common way, of an `@event` instance: all that can be wrong is its key and its size."""
+        spec = spec_of(event)
+        if key is None:
+            key = spec.key_of(event)
+        if key is not None:
+            check_key(key, self._limits)
+        return Message(
+            type=spec.name,
+            id=_ids.next(),
+            source=self._source,
+            data=event if self._by_reference and spec.frozen else spec.codec.encode(event),
+            time=self._clock.now(),
+            key=key,
+            version=spec.version,
+        )
+
+    def _of_message(self, message: Message) -> Message:
+        """One that somebody built, for a type without a class."""
+        if not isinstance(message.data, bytes):
+            message = evolve(message, data=encode_raw(message.data))
+        check(message, self._limits)
+        return message
+
+    def _with(
+        self, message: Message, id_: str | None, headers: Mapping[str, str] | None, delay: float | datetime
     ) -> Message:
-        """A message that somebody built, for a type without a class."""
-        changes = {"id": id_, "key": key, "headers": headers}
-        return evolve(message, **{name: value for name, value in changes.items() if value is not None})
+        changes: dict[str, Any] = {
+            "id": id_,
+            "headers": headers,
+            "not_before": self._due(delay) if delay != 0 else None,
+        }
+        message = evolve(message, **{name: value for name, value in changes.items() if value is not None})
+        for change in self._on_dispatch:
+            message = change(message)
+        check(message, self._limits)
+        return message
 
     def _due(self, delay: float | datetime) -> datetime:
         if isinstance(delay, datetime):

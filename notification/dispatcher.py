@@ -7,14 +7,14 @@ from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Se
 from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
-from typing import Any, Literal, Self, TypeVar, overload
+from typing import Any, Self, TypeVar, overload
 
 import anyio
 from attrs import evolve
 
 from queues.base import Capability, MessageQueue, QueueStats
 from queues.clock import SYSTEM_CLOCK, Clock
-from queues.errors import ConfigurationError, PushFailed, QueueClosed, QueueError
+from queues.errors import ConfigurationError, QueueClosed, QueueError
 from queues.message import Message
 from workers.pool import Pool, PoolSettings
 from workers.retry import RetryPolicy
@@ -201,7 +201,7 @@ class EventDispatcher:
         await service.consume(dead, partial(self._make_pool, workers))
 
     async def stop(self, *, grace: float | None = None) -> StopReport:
-        """End in order, within `grace` seconds: fetch no more, finish handlers, settle, hand back, close. Idempotent."""
+        """Within `grace` seconds: fetch no more, finish handlers, settle, hand back, close. Idempotent."""
         if self._service is None:
             return self._report
         if self._soon is not None and not self._service.closing:
@@ -215,9 +215,7 @@ class EventDispatcher:
         async with stopped_by_signal() as stopping:
             await self.start(workers)
             assert self._service is not None
-            ended = asyncio.ensure_future(self._service.ended())
-            await asyncio.wait([stopping, ended], return_when=asyncio.FIRST_COMPLETED)
-            ended.cancel()
+            await self._service.ended(or_when=stopping)
             return await self.stop()
 
     async def __aenter__(self) -> Self:

@@ -17,7 +17,6 @@ from queues.url import check_name
 from workers.desk import Desk
 from workers.retry import RetryPolicy
 
-from . import codec
 from .context import Context, Middleware, Send
 from .event import EventSpec
 
@@ -123,13 +122,13 @@ def read(message: Message, spec: EventSpec | None) -> Any:
     """The event in a message; without a spec the message itself, its data as JSON."""
     data = message.data
     if spec is None:
-        by_reference = getattr(type(data), "__event__", None)
-        return message if by_reference is None else evolve(message, data=codec.encoder_for(type(data))(data))
+        sent: EventSpec | None = getattr(type(data), "__event__", None)
+        return message if sent is None else evolve(message, data=sent.codec.encode(data))
     if type(data) is spec.cls:
         return data
     if message.version > spec.version:
         raise CorruptMessage(f"{spec.name} version {message.version} is newer than the {spec.version} known here")
-    return codec.decoder_for(spec.cls)(data)
+    return spec.codec.decode(data)
 
 
 def _invoker(handler: Handler, middleware: Sequence[Middleware], send: Send) -> Invoke:

@@ -157,7 +157,8 @@ class Router:
         if isinstance(failure.verdict, Again):
             log.warning(
                 "handler %s failed on event %s (%s), run %d: %s; again in %.3g s",
-                failure.handler, message.id, message.type, message.attempt, describe(failure.error), failure.verdict.delay,
+                failure.handler, message.id, message.type, message.attempt, describe(failure.error),
+                failure.verdict.delay,
             )  # fmt: skip
         else:
             log.error(

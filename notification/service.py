@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextlib import AsyncExitStack
+from typing import Any
 
 import anyio
 import anyio.abc
@@ -54,7 +55,7 @@ class Service:
 
     async def opened(self) -> None:
         """Wait until the queue is open; raises what opening raised."""
-        await asyncio.wait([self._opened, self._task], return_when=asyncio.FIRST_COMPLETED)
+        await _first_of(self._opened, self._task)
         if self._task.done():
             await self._task
         await self._opened
@@ -63,7 +64,7 @@ class Service:
         """Open the dead letters and start the pool."""
         request = Start(make, dead, asyncio.get_running_loop().create_future())
         self._commands.put_nowait(request)
-        await asyncio.wait([request.started, self._task], return_when=asyncio.FIRST_COMPLETED)
+        await _first_of(request.started, self._task)
         if request.started.done():
             await request.started
         else:
@@ -89,9 +90,9 @@ class Service:
             return None
         return asyncio.CancelledError() if self._task.cancelled() else self._task.exception()
 
-    async def ended(self) -> None:
-        """Wait for the end, whatever it is."""
-        await asyncio.wait([self._task])
+    async def ended(self, *, or_when: asyncio.Future[Any]) -> None:
+        """Wait for the end, whatever it is, or for something else."""
+        await _first_of(self._task, or_when)
 
     # -- in the task
 
@@ -149,6 +150,10 @@ class Service:
         return StopReport(
             counts.handled, counts.retried, counts.dead, counts.released, abandoned=self.pool.abandoned + left
         )
+
+
+async def _first_of(*futures: asyncio.Future[Any]) -> None:
+    await asyncio.wait(futures, return_when=asyncio.FIRST_COMPLETED)
 
 
 def check_workers(workers: int) -> None:

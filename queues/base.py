@@ -136,14 +136,15 @@ class MessageQueue(ABC):
     async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
         """Back to the queue after `delay` seconds, as `message` if one is given. Returns those no longer ours.
 
-        Never blocked by capacity. With KEYED a nacked delivery holds its key until it is handed out again.
+        Never blocked by capacity (this default raises PushFailed at once, which a DelayedQueue around it makes good).
+        With KEYED a nacked delivery holds its key until it is handed out again.
         """
-        await self.push_many([nack.message or nack.delivery.expect() for nack in nacks])
+        await self.push_many([nack.message or nack.delivery.expect() for nack in nacks], timeout=0)
         return []
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         """Fetched but not started: back to the head, in order, unchanged, and this hand-out does not count."""
-        await self.push_many([delivery.expect() for delivery in deliveries])
+        await self.push_many([delivery.expect() for delivery in deliveries], timeout=0)
 
     async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
         """Push each message to the queue `to`, then ack its delivery. Returns those no longer ours.

@@ -117,7 +117,8 @@ class QueueURL:
         for name in self.options:
             if name not in known:
                 raise ConfigurationError(
-                    f"{self.scheme}:// has no option {escape(name)!r}{did_you_mean(name, known)}; it has {', '.join(sorted(set(known)))}"
+                    f"{self.scheme}:// has no option {escape(name)!r}{did_you_mean(name, known)}; "
+                    f"it has {', '.join(sorted(set(known)))}"
                 )
         given = {
             name: _convert(name, value, _annotation(options, name))

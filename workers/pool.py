@@ -32,7 +32,7 @@ in_handler: ContextVar[bool] = ContextVar("notification_in_handler", default=Fal
 
 @frozen(kw_only=True)
 class PoolSettings:
-    """workers: events at a time. prefetch: most deliveries ready ahead. timeout: the shortest of all handlers', seconds.
+    """workers: events at a time. prefetch: most deliveries ready ahead. timeout: the shortest handler timeout, seconds.
     hold: the longest wait of a keyed retry in its lane, seconds. key_of: the key of a message that has to be in order.
     mark: adds to a dead letter where it died.
     """
