@@ -311,7 +311,7 @@ class EventDispatcher:
             self._queue.limits,
             by_reference=Capability.LOCAL in self._queue.capabilities and not self._middleware
             and (dead is None or (isinstance(dead, MessageQueue) and Capability.LOCAL in dead.capabilities)),
-            on_dispatch=[m.on_dispatch for m in self._middleware if hasattr(m, "on_dispatch")],
+            on_dispatch=[change for m in self._middleware if (change := getattr(m, "on_dispatch", None))],
         )  # fmt: skip
 
     def _make_pool(self, workers: int, queue: MessageQueue, dead: MessageQueue) -> Pool:

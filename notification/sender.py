@@ -41,6 +41,7 @@ class Sender(Protocol):
     @property
     def waiting(self) -> int:
         """Callers whose message is not accepted yet."""
+        ...
 
 
 class DirectSender:

@@ -70,9 +70,11 @@ class Handling(Protocol):
 
     async def run(self, delivery: Delivery, desk: Desk) -> Outcome:
         """Run the handlers still to run. Called again, with the same desk, after one of them was cut off."""
+        ...
 
     def interrupted(self, delivery: Delivery, desk: Desk, error: BaseException) -> None:
         """The handler this desk was on was cut off; `error` is what it counts as."""
 
     def unfinished(self, delivery: Delivery, desk: Desk) -> Outcome:
         """Out of time: what to do with a delivery whose handlers did not all run."""
+        ...
