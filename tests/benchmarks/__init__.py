@@ -1,0 +1,1 @@
+"""Benchmarks: `python -m tests.benchmarks throughput|latency|micro --queue URL`."""
