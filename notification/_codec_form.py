@@ -11,6 +11,7 @@ from queues.errors import escape
 
 QUOTED = 60
 """The most characters of a value that an error quotes."""
+_LONGEST_PATH = 200
 
 
 class Decode(Protocol):
@@ -63,7 +64,7 @@ class Mismatch(Exception):
         return self
 
     def __str__(self) -> str:
-        path = "".join(reversed(self._steps)).removeprefix(".")
+        path = _cut("".join(reversed(self._steps)).removeprefix("."), _LONGEST_PATH)
         return f"{path}: {self.reason}" if path else self.reason
 
 
@@ -80,10 +81,15 @@ def malformed(expected: str, value: object) -> Mismatch:
 def quote(value: object) -> str:
     """A scalar for an error: short, on one line. Anything else by the name of its type."""
     if isinstance(value, str):
-        return repr(escape(str.__str__(value), QUOTED)) if value.isprintable() else f"'{escape(value, QUOTED)}'"
+        return f"'{_cut(escape(value, QUOTED), QUOTED)}'"
     if type(value) in {int, float, bool}:
         return _number(value)
     return name_of(value)
+
+
+def _cut(text: str, limit: int) -> str:
+    """Its beginning and its end. Escaping made it longer, or it is a path, whose end matters most."""
+    return text if len(text) <= limit else f"{text[: limit // 2 - 1]}…{text[-(limit // 2) :]}"
 
 
 def _number(value: object) -> str:

@@ -180,9 +180,12 @@ def _encode_seconds(value: Any) -> float:
     if not isinstance(value, timedelta):
         raise mismatch("a timedelta", value)
     seconds = value.total_seconds()
-    if timedelta(seconds=seconds) != value:
-        raise Mismatch("a timedelta of this length loses microseconds as seconds; use a shorter one, or an int")
-    return seconds
+    try:
+        if timedelta(seconds=seconds) == value:
+            return seconds
+    except OverflowError:
+        pass
+    raise Mismatch("a timedelta of this length loses microseconds as seconds; use a shorter one, or an int")
 
 
 def _decode_seconds(value: Any, _type: object = None) -> timedelta:
