@@ -6,7 +6,8 @@ import binascii
 import math
 import re
 from collections.abc import Callable
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
+from datetime import time as time_of_day
 from decimal import Decimal, InvalidOperation
 from typing import Any
 from uuid import UUID
@@ -208,7 +209,7 @@ SCALARS: dict[object, Form] = {
     bytes: _texts("bytes as a base64 string", bytes, _encode_bytes, _read_bytes),
     datetime: _texts("a datetime with its offset, as RFC 3339", datetime, _encode_datetime, _read_datetime),
     date: _texts("a date, as YYYY-MM-DD", date, _encode_date, _read_date, keyable=True),
-    time: _texts("a time, as HH:MM:SS", time, time.isoformat, time.fromisoformat),
+    time_of_day: _texts("a time, as HH:MM:SS", time_of_day, time_of_day.isoformat, time_of_day.fromisoformat),
     Decimal: _texts("a decimal number as a string", Decimal, _encode_decimal, _read_decimal),
     UUID: _texts("a UUID", UUID, str, _read_uuid, keyable=True),
     timedelta: Form(

@@ -175,6 +175,8 @@ class TestEveryType:
             (Level, Level.HIGH, 2),
             (Access, Access.READ | Access.WRITE, 3),
             (Literal["a", 1, True, None], True, True),
+            (Literal[True, 1], 1, 1),
+            (Literal[True, 1], True, True),
             (Literal[Region.NORTH], Region.NORTH, "north"),
             (Sku, "A-1", "A-1"),
             (Annotated[int, "of pieces"], 5, 5),
@@ -618,11 +620,14 @@ class TestErrors:
     def test_running_out_of_memory_is_not_blamed_on_the_data(self) -> None:
         """It says nothing of the event, which may be handled elsewhere."""
 
-        def fail(_self: Any, _attribute: Any, _value: Any) -> None:
-            raise MemoryError
+        shortages = [MemoryError()]
+
+        def fail_once(_self: Any, _attribute: Any, _value: Any) -> None:
+            if shortages:
+                raise shortages.pop()
 
         with pytest.raises(MemoryError):
-            decoder_for(holder(int, validator=fail))({"field": 1})
+            decoder_for(holder(int, validator=fail_once))({"field": 1})
 
     @pytest.mark.parametrize(
         ("tp", "data"),
