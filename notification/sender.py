@@ -14,13 +14,12 @@ from queues.clock import Alarm, Clock
 from queues.errors import PushFailed, QueueClosed, QueueError, QueueFull, QueueUnavailable
 from queues.message import Message
 from workers.pool import in_handler
+from workers.slice import TimeSlice
 
 MAX_CALLERS = 10_000
 """How many callers may wait for a batch; one more gets QueueFull."""
 _BATCH = 1000
 _BATCH_BYTES = 1 << 20
-_TURNS = 16
-_SLICE = 0.001
 
 
 class Sender(Protocol):
@@ -49,26 +48,16 @@ class DirectSender:
 
     def __init__(self, queue: MessageQueue, clock: Clock) -> None:
         self._queue = queue
-        self._clock = clock
-        self._turns = _TURNS
-        self._slice_ends = 0.0
+        self._slice = TimeSlice(clock)
         self.waiting = 0
 
     async def send(self, message: Message, timeout: float | None) -> None:
-        self._turns -= 1
-        if self._turns < 0:
-            await self._yield_now_and_then()
+        if self._slice.over():
+            await asyncio.sleep(0)
         await self._queue.push(message, timeout=0 if in_handler.get() else timeout)
 
     async def send_all(self, messages: Sequence[Message], timeout: float | None) -> None:
         await self._queue.push_many(messages, timeout=0 if in_handler.get() else timeout)
-
-    async def _yield_now_and_then(self) -> None:
-        """A producer that never waits would starve the workers."""
-        self._turns = _TURNS
-        if self._clock.monotonic() >= self._slice_ends:
-            await asyncio.sleep(0)
-            self._slice_ends = self._clock.monotonic() + _SLICE
 
     async def run(self) -> None:
         """Nothing to do in the background."""

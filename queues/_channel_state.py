@@ -37,12 +37,12 @@ class Bell:
     """Futures of those who wait; ringing wakes the first, and a woken one that gave up passes it on."""
 
     def __init__(self) -> None:
-        self._waiters: deque[asyncio.Future[bool]] = deque()
+        self.waiters: deque[asyncio.Future[bool]] = deque()
 
     async def wait(self, clock: Clock, deadline: float | None) -> bool:
         """True when rung, False at the deadline. Cancel-safe: a ring is never lost."""
         waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
-        self._waiters.append(waiter)
+        self.waiters.append(waiter)
         alarm = None
         if deadline is not None:
             alarm = clock.call_at(deadline, lambda: None if waiter.done() else waiter.set_result(False))
@@ -58,15 +58,15 @@ class Bell:
 
     def ring(self, times: int = 1) -> None:
         """Wake up to `times` waiters, first come first served."""
-        while self._waiters and times > 0:
-            waiter = self._waiters.popleft()
+        while self.waiters and times > 0:
+            waiter = self.waiters.popleft()
             if not waiter.done():
                 waiter.set_result(True)
                 times -= 1
 
     def ring_all(self) -> None:
         """Wake everyone."""
-        self.ring(len(self._waiters))
+        self.ring(len(self.waiters))
 
 
 class ChannelState:
@@ -143,8 +143,10 @@ class ChannelState:
 
     def _append(self, entry: Entry) -> None:
         self._waiting.append(entry)
-        self.arrivals.ring()
-        self.changes.ring_all()
+        if self.arrivals.waiters:
+            self.arrivals.ring()
+        if self.changes.waiters:
+            self.changes.ring_all()
 
     def _unshift(self, entries: list[Entry]) -> None:
         if entries:

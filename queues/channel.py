@@ -60,7 +60,8 @@ class ChannelQueue(MessageQueue):
     # -- in
 
     async def push(self, message: Message, *, timeout: float | None = None) -> None:
-        self._check_open()
+        if self._closed:
+            self._check_open()
         if self.capacity is not None and self._state.size() >= self.capacity:
             await self._wait_for_space(timeout)
         self._state.add(message)

@@ -10,10 +10,7 @@ from queues.clock import Clock
 from queues.message import Delivery
 
 from .lanes import KeyOf, Lanes
-
-SLICE = 0.001
-"""Seconds after which workers let the event loop have a turn, however busy they are."""
-_TURNS = 16
+from .slice import TimeSlice
 
 
 class Inbox:
@@ -25,14 +22,11 @@ class Inbox:
         self.closed = False
         self.low = 0
         """How few may be ready before fetch wants to know."""
-        self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._waking = False
         self._hungry: asyncio.Future[None] | None = None
-        self._turns = _TURNS
-        self._slice_ends = 0.0
-        self._slice_over = False
+        self.slice = TimeSlice(clock)
 
     def put(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Take in what was fetched. Returns those whose key is shut: they have to go back."""
@@ -96,22 +90,3 @@ class Inbox:
         """Let fetch look again."""
         if self._hungry is not None and not self._hungry.done():
             self._hungry.set_result(None)
-
-    def out_of_time(self) -> bool:
-        """Called after every event: True when the workers' time slice is over and the caller has to yield."""
-        self._turns -= 1
-        return self._turns < 0 and self._check_slice()
-
-    def _check_slice(self) -> bool:
-        if not self._slice_over:
-            if self._clock.monotonic() < self._slice_ends:
-                self._turns = _TURNS
-                return False
-            self._slice_over = True
-            self._loop.call_soon(self._new_slice)
-        return True
-
-    def _new_slice(self) -> None:
-        self._slice_over = False
-        self._turns = _TURNS
-        self._slice_ends = self._clock.monotonic() + SLICE

@@ -69,7 +69,7 @@ class Worker:
                 if (delivery.times > 1 or delivery.lost) and not await self._may_run(delivery):
                     continue
             self._finish(delivery, await run(delivery, desk))
-            if inbox.out_of_time():
+            if inbox.slice.over():
                 await asyncio.sleep(0)
 
     def _finish(self, delivery: Delivery, outcome: Outcome) -> None:
