@@ -241,13 +241,13 @@ class EventDispatcher:
 
     async def size(self) -> int:
         """Events that wait, not yet handed out."""
-        self._opened()
-        return await self._queue.size()
+        service, _ = self._opened()
+        return await service.queue.size()
 
     async def stats(self) -> QueueStats:
         """The queue's figures, with the number of dead letters."""
         service, _ = self._opened()
-        stats = await self._queue.stats()
+        stats = await service.queue.stats()
         if stats.dead is None and service.dead is not None:
             stats = evolve(stats, dead=await service.dead.size())
         return stats
@@ -263,7 +263,7 @@ class EventDispatcher:
         soon = self._soon.waiting if self._soon is not None else 0
         if service.sender.waiting or soon or (service.pool is not None and not service.pool.idle):
             return False
-        stats = await self._queue.stats()
+        stats = await service.queue.stats()
         return not (stats.waiting or stats.in_flight or stats.delayed)
 
     async def health(self) -> Health:
@@ -273,7 +273,7 @@ class EventDispatcher:
             failed = service.failure if service is not None else None
             return Health(live=failed is None, ready=False, last_error=str(failed or ""))
         try:
-            lag, error = await self._queue.size(), ""
+            lag, error = await service.queue.size(), ""
         except QueueError as unreachable:
             lag, error = None, str(unreachable)
         pool = service.pool

@@ -99,6 +99,7 @@ class Service:
     async def _live(self) -> StopReport:
         async with AsyncExitStack() as stack:
             await self.queue.open()
+            self.queue = complete(self.queue)
             stack.push_async_callback(self.queue.close)
             local = Capability.LOCAL in self.queue.capabilities
             self.sender = DirectSender(self.queue, self.clock) if local else BatchSender(self.queue, self.clock)
@@ -117,10 +118,7 @@ class Service:
             await command.dead.open()
             stack.push_async_callback(command.dead.close)
             self.dead = command.dead
-            queue = complete(self.queue)
-            if queue is not self.queue:
-                stack.push_async_callback(queue.close)
-            self.pool = command.make(queue, command.dead)
+            self.pool = command.make(self.queue, command.dead)
         except Exception as error:  # noqa: BLE001 - told to who asked; the dispatcher goes on without a pool
             command.started.set_exception(error)
             return
