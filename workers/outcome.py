@@ -94,5 +94,8 @@ def describe(error: BaseException | str) -> str:
     """An error as one line of at most 500 characters, safe to log and to store."""
     if isinstance(error, str):
         return escape(error)
-    text = str(error)
+    try:
+        text = str(error)
+    except Exception:  # noqa: BLE001 - an exception's own code, which may be as broken as what raised it
+        text = ""
     return escape(f"{type(error).__name__}: {text}" if text else type(error).__name__)

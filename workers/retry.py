@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import tenacity
-from attrs import field, frozen, validators
+from attrs import field, frozen
 
 from queues.errors import ConfigurationError, Reject, RetryLater
 
@@ -22,12 +23,33 @@ Verdict = Again | str
 """Again, or the one word why the event is dead."""
 
 
-def _at_least(minimum: float) -> Callable[[object, Any, float], None]:
-    def check(_: object, attribute: Any, value: float) -> None:
-        if not value >= minimum:
-            raise ConfigurationError(f"RetryPolicy({attribute.name}={value!r}) must be at least {minimum:g}")
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _at_least(minimum: float) -> Callable[[object, Any, Any], None]:
+    def check(_: object, attribute: Any, value: Any) -> None:
+        if not (_is_number(value) and value >= minimum):
+            raise ConfigurationError(f"RetryPolicy({attribute.name}={value!r}) must be a number from {minimum:g} up")
 
     return check
+
+
+def _whole(_: object, attribute: Any, value: Any) -> None:
+    if type(value) is not int:
+        raise ConfigurationError(f"RetryPolicy({attribute.name}={value!r}) must be a whole number")
+
+
+def _seconds_or_none(_: object, attribute: Any, value: Any) -> None:
+    if value is not None:
+        _at_least(0)(_, attribute, value)
+
+
+def _exceptions(_: object, attribute: Any, value: Any) -> None:
+    if not isinstance(value, tuple) or not all(isinstance(t, type) and issubclass(t, BaseException) for t in value):
+        raise ConfigurationError(
+            f"RetryPolicy({attribute.name}={value!r}) must be a tuple of exception classes, like (ValueError,)"
+        )
 
 
 @frozen
@@ -39,13 +61,13 @@ class RetryPolicy:
     help. within: seconds since the event's time after which it is not tried again.
     """
 
-    attempts: int = field(default=5, validator=_at_least(1))
+    attempts: int = field(default=5, validator=[_whole, _at_least(1)])
     initial: float = field(default=1.0, validator=_at_least(0))
     factor: float = field(default=2.0, validator=_at_least(1))
     max: float = field(default=60.0, validator=_at_least(0))
     jitter: bool = True
-    fatal: tuple[type[BaseException], ...] = field(default=(), validator=validators.instance_of(tuple))
-    within: float | None = None
+    fatal: tuple[type[BaseException], ...] = field(default=(), validator=_exceptions)
+    within: float | None = field(default=None, validator=_seconds_or_none)
     _tenacity: tenacity.Retrying = field(init=False, eq=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
@@ -61,7 +83,7 @@ class RetryPolicy:
         """What to do after run number `attempt` of an event that is `age` seconds old ended with `error`."""
         if isinstance(error, Reject):
             return "rejected"
-        if isinstance(error, RetryLater):
+        if isinstance(error, RetryLater) and _is_number(error.delay):
             return "expired" if self._expires(age + error.delay) else Again(max(0.0, error.delay))
         state = tenacity.RetryCallState(self._tenacity, None, (), {})
         state.attempt_number = attempt
