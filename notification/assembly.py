@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from functools import partial
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from queues.base import Capability, MessageQueue
 from queues.clock import Clock
@@ -14,9 +15,13 @@ from queues.errors import ConfigurationError
 from queues.message import Message
 from queues.registry import open_queue
 from queues.url import DEAD
+from workers.pool import Pool, PoolSettings
 
-from .handlers import Handler, Handlers
-from .routing import Unhandled, order_of
+from .composing import Composer
+from .context import Send
+from .handlers import Handler, Handlers, Step
+from .routing import Router, order_of
+from .settings import Settings, Unhandled
 
 log = logging.getLogger("notification.dispatcher")
 
@@ -123,3 +128,51 @@ class _ProcessOrder:
                     self._name,
                 )
         return message.key
+
+
+def make_composer(queue: MessageQueue, settings: Settings, clock: Clock) -> Composer:
+    """What makes messages for this queue. By reference only where a dead letter is never encoded either."""
+    dead = settings.dead_letter
+    stays_here = dead is None or (isinstance(dead, MessageQueue) and Capability.LOCAL in dead.capabilities)
+    return Composer(
+        clock,
+        settings.source,
+        queue.limits,
+        by_reference=Capability.LOCAL in queue.capabilities and not settings.middleware and stays_here,
+        on_dispatch=[change for m in settings.middleware if (change := getattr(m, "on_dispatch", None))],
+    )
+
+
+@frozen
+class PoolMaker:
+    """Makes the pool for an opened queue and its dead letters."""
+
+    settings: Settings
+    handlers: Handlers
+    clock: Clock
+    send: Send
+    workers: int
+
+    def __call__(self, queue: MessageQueue, dead: MessageQueue) -> Pool:
+        """A pool, not running yet."""
+        settings = self.settings
+        longest = settings.handler_timeout
+        make = partial(Step.of, retry=settings.retry, timeout=longest, middleware=settings.middleware, send=self.send)
+        router = Router(self.handlers, make, self.clock, default=settings.retry, unhandled=settings.unhandled)
+        pool = PoolSettings(
+            workers=self.workers,
+            prefetch=settings.prefetch,
+            timeout=min((handler.timeout or longest for handler in self.handlers.all), default=longest),
+            hold=settings.hold if Capability.KEYED in queue.capabilities else float("inf"),
+            key_of=key_of(queue, self.handlers),
+            mark=partial(_mark, queue),
+        )
+        return Pool(queue, dead, router, self.clock, pool)
+
+
+def _mark(queue: MessageQueue, letter: Message) -> Message:
+    """Note on a dead letter where it died."""
+    url = queue.url
+    assert letter.dead is not None
+    origin = url.name if url is not None else type(queue).__name__
+    return evolve(letter, dead=evolve(letter.dead, origin=origin, group=(url.group if url else None) or ""))

@@ -71,11 +71,12 @@ class Composer:
             key = spec.key_of(event)
         if key is not None:
             check_key(key, self._limits)
+        data = spec.codec.encode(event)  # by reference too: what another queue would refuse is refused here
         return Message(
             type=spec.name,
             id=_ids.next(),
             source=self._source,
-            data=event if self._by_reference and spec.frozen else spec.codec.encode(event),
+            data=event if self._by_reference and spec.frozen else data,
             time=self._clock.now(),
             key=key,
             version=spec.version,

@@ -2,33 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from functools import partial
 from typing import Any, Self, TypeVar, overload
 
 import anyio
-from attrs import evolve
 
-from queues.base import Capability, MessageQueue, QueueStats
+from queues.base import MessageQueue, QueueStats
 from queues.clock import SYSTEM_CLOCK, Clock
-from queues.errors import ConfigurationError, QueueClosed, QueueError
+from queues.errors import ConfigurationError, QueueClosed
 from queues.message import Message
-from workers.pool import Pool, PoolSettings
 from workers.retry import RetryPolicy
 
-from .assembly import Needs, build, build_dead, key_of
+from .assembly import Needs, PoolMaker, build, build_dead, make_composer
 from .blocking import BlockingDispatcher
-from .composing import Composer, check_source, default_source
+from .composing import Composer, default_source
 from .context import Context, Middleware
 from .event import spec_of_class
-from .handlers import Handler, Handlers, Order, Step
-from .offloop import LoopThread, OnDone, Soon
+from .handlers import Handler, Handlers, Order
+from .inspection import health_of, is_finished, stats_of
+from .offloop import LoopThread, OnDone
 from .report import Dispatched, Health, StopReport
-from .routing import Router, Unhandled
 from .service import Service, check_workers
+from .settings import Settings, Unhandled
 from .signals import stopped_by_signal
 
 E = TypeVar("E")
@@ -64,23 +61,22 @@ class EventDispatcher:
         unhandled: Unhandled = "retry",
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        for name, seconds in (("handler_timeout", handler_timeout), ("grace", grace), ("hold", hold)):
-            if not seconds >= 0 or (name == "handler_timeout" and seconds == 0):
-                raise ConfigurationError(f"{name}={seconds!r} is no time in seconds")
-        if prefetch is not None and prefetch < 1:
-            raise ConfigurationError(f"prefetch={prefetch!r} must be at least 1")
+        self._settings = Settings(
+            retry=retry,
+            dead_letter=dead_letter,
+            middleware=tuple(middleware),
+            prefetch=1000 if prefetch is None else prefetch,
+            handler_timeout=handler_timeout,
+            grace=grace,
+            hold=hold,
+            source=default_source() if source is None else source,
+            unhandled=unhandled,
+        )
         self._clock = clock
         self._queue = build(queue, clock)
-        self._dead_letter = dead_letter
-        self._retry, self._timeout, self._grace, self._hold = retry, handler_timeout, grace, hold
-        self._middleware = tuple(middleware)
-        self._prefetch = prefetch or 1000
-        self._source = check_source(source if source is not None else default_source())
-        self._unhandled: Unhandled = unhandled
         self._handlers = Handlers()
         self._service: Service | None = None
         self._compose: Composer | None = None
-        self._soon: Soon | None = None
         self._report = StopReport()
 
     # -- set up
@@ -163,9 +159,8 @@ class EventDispatcher:
         on_done: called in the event loop with a Dispatched or the exception; without it a failure is an error in the
         log, and counted. What is wrong with the event itself is raised here.
         """
-        _, compose = self._opened()
-        assert self._soon is not None
-        self._soon.put(compose(event), on_done)
+        service, compose = self._opened()
+        service.soon.put(compose(event), on_done)
 
     @contextmanager
     def blocking(self) -> Iterator[BlockingDispatcher]:
@@ -196,18 +191,16 @@ class EventDispatcher:
             return
         if service.pool is not None:
             raise ConfigurationError(f"started already, with {len(service.pool.workers)} workers; start() works once")
-        Needs(self._handlers, self._unhandled).check(self._queue)
-        dead = build_dead(self._queue, self._dead_letter, self._clock)
-        await service.consume(dead, partial(self._make_pool, workers))
+        Needs(self._handlers, self._settings.unhandled).check(service.queue)
+        dead = build_dead(service.queue, self._settings.dead_letter, self._clock)
+        make = PoolMaker(self._settings, self._handlers, self._clock, self.dispatch, workers)
+        await service.consume(dead, make)
 
     async def stop(self, *, grace: float | None = None) -> StopReport:
         """Within `grace` seconds: fetch no more, finish handlers, settle, hand back, close. Idempotent."""
         if self._service is None:
             return self._report
-        if self._soon is not None and not self._service.closing:
-            with anyio.move_on_after(grace if grace is not None else self._grace):
-                await self._soon.drained()
-        self._report = await self._service.stop(self._grace if grace is None else grace)
+        self._report = await self._service.stop(self._settings.grace if grace is None else grace)
         return self._report
 
     async def run(self, workers: int = 1) -> StopReport:
@@ -247,51 +240,17 @@ class EventDispatcher:
     async def stats(self) -> QueueStats:
         """The queue's figures, with the number of dead letters."""
         service, _ = self._opened()
-        stats = await service.queue.stats()
-        if stats.dead is None and service.dead is not None:
-            stats = evolve(stats, dead=await service.dead.size())
-        return stats
+        return await stats_of(service)
 
     async def join(self) -> None:
         """Wait until the queue shows nothing waiting, in flight or delayed, and nothing is on its way to it."""
-        while not await self._finished():
+        while not await is_finished(self._opened()[0]):
             with anyio.move_on_after(0.02):
                 await anyio.sleep_forever()
 
-    async def _finished(self) -> bool:
-        service, _ = self._opened()
-        soon = self._soon.waiting if self._soon is not None else 0
-        if service.sender.waiting or soon or (service.pool is not None and not service.pool.idle):
-            return False
-        stats = await service.queue.stats()
-        return not (stats.waiting or stats.in_flight or stats.delayed)
-
     async def health(self) -> Health:
         """For probes. Never raises."""
-        service = self._service
-        if service is None or service.over:
-            failed = service.failure if service is not None else None
-            return Health(live=failed is None, ready=False, last_error=str(failed or ""))
-        try:
-            lag, error = await service.queue.size(), ""
-        except QueueError as unreachable:
-            lag, error = None, str(unreachable)
-        pool = service.pool
-        if pool is None:
-            return Health(live=True, ready=not error, degraded=bool(error), lag=lag, last_error=error)
-        troubles = [trouble for trouble in (pool.fetcher.trouble, pool.settler.trouble) if trouble.failures]
-        error = error or "".join(trouble.last_error for trouble in troubles[:1])
-        popped = pool.fetcher.last_pop
-        return Health(
-            live=True,
-            ready=not error,
-            degraded=bool(error),
-            last_pop_age=None if popped is None else self._clock.monotonic() - popped,
-            lag=lag,
-            lost_leases=pool.held.lost,
-            in_threads=pool.in_threads,
-            last_error=error,
-        )
+        return await health_of(self._service)
 
     # -- assembled once
 
@@ -302,40 +261,7 @@ class EventDispatcher:
         except BaseException:
             self._service = None
             raise
-        loop = asyncio.get_running_loop()
-        self._soon = Soon(loop, self._service.sender.send_all)
-        dead = self._dead_letter
-        self._compose = Composer(
-            self._clock,
-            self._source,
-            self._queue.limits,
-            by_reference=Capability.LOCAL in self._queue.capabilities and not self._middleware
-            and (dead is None or (isinstance(dead, MessageQueue) and Capability.LOCAL in dead.capabilities)),
-            on_dispatch=[change for m in self._middleware if (change := getattr(m, "on_dispatch", None))],
-        )  # fmt: skip
-
-    def _make_pool(self, workers: int, queue: MessageQueue, dead: MessageQueue) -> Pool:
-        make = partial(
-            Step.of, retry=self._retry, timeout=self._timeout, middleware=self._middleware, send=self.dispatch
-        )
-        router = Router(self._handlers, make, self._clock, default=self._retry, unhandled=self._unhandled)
-        keyed = Capability.KEYED in queue.capabilities
-        settings = PoolSettings(
-            workers=workers,
-            prefetch=self._prefetch,
-            timeout=min((handler.timeout or self._timeout for handler in self._handlers.all), default=self._timeout),
-            hold=self._hold if keyed else float("inf"),
-            key_of=key_of(queue, self._handlers),
-            mark=self._mark,
-        )
-        return Pool(queue, dead, router, self._clock, settings)
-
-    def _mark(self, letter: Message) -> Message:
-        """Where an event died."""
-        url = self._queue.url
-        assert letter.dead is not None
-        origin = url.name if url is not None else type(self._queue).__name__
-        return evolve(letter, dead=evolve(letter.dead, origin=origin, group=(url.group if url else None) or ""))
+        self._compose = make_composer(self._queue, self._settings, self._clock)
 
     def _opened(self) -> tuple[Service, Composer]:
         service = self._service

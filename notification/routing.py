@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable, Sequence
-from typing import Literal
 
 import anyio.lowlevel
 from attrs import evolve, frozen
@@ -18,10 +17,10 @@ from workers.outcome import DONE, UNTOUCHED, Dead, Failure, Outcome, Retry, bury
 from workers.retry import Again, RetryPolicy
 
 from .handlers import Handlers, Step, read
+from .settings import Unhandled
 
 log = logging.getLogger("notification.handlers")
 
-Unhandled = Literal["retry", "dead_letter", "skip"]
 _MAX_ROUTES = 4096
 
 

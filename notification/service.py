@@ -19,6 +19,7 @@ from workers.deadline import until
 from workers.pool import Pool
 
 from .assembly import complete
+from .offloop import Soon
 from .report import StopReport
 from .sender import BatchSender, DirectSender, Sender
 
@@ -45,6 +46,7 @@ class Service:
         self.clock = clock
         self.pool: Pool | None = None
         self.sender: Sender
+        self.soon: Soon
         self.closing = False
         self._commands: asyncio.Queue[Start | None] = asyncio.Queue()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -103,6 +105,7 @@ class Service:
             stack.push_async_callback(self.queue.close)
             local = Capability.LOCAL in self.queue.capabilities
             self.sender = DirectSender(self.queue, self.clock) if local else BatchSender(self.queue, self.clock)
+            self.soon = Soon(asyncio.get_running_loop(), self.sender.send_all)
             async with anyio.create_task_group() as group:
                 group.start_soon(self.sender.run)
                 self._opened.set_result(None)
@@ -127,6 +130,8 @@ class Service:
 
     async def _wind_up(self) -> None:
         deadline = self.clock.monotonic() + self._grace
+        with until(self.clock, deadline):
+            await self.soon.drained()
         if self.pool is not None:
             self.pool.stop(self._grace)
             await self.pool.ended.wait()

@@ -58,6 +58,9 @@ class SystemClock(Clock):
     def wall(self) -> float:
         return time.time()
 
+    def now(self) -> datetime:
+        return datetime.now(UTC)
+
     def monotonic(self) -> float:
         return time.monotonic()
 
