@@ -18,7 +18,7 @@ from queues.errors import ConfigurationError, CorruptMessage
 from queues.message import Limits, Message
 from queues.wire import check, check_key, encode
 
-from ._codec_raw import encode_raw
+from .codec.raw import encode_raw
 from .event import spec_of
 
 

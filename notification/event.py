@@ -29,8 +29,8 @@ from queues.errors import ConfigurationError, CorruptMessage, UnknownEvent, esca
 from queues.message import CORRUPT_TYPE
 from queues.url import did_you_mean
 
-from ._codec_form import Encode, Mismatch
 from .codec import Codec
+from .codec.form import Encode, Mismatch
 
 E = TypeVar("E")
 _LONGEST_NAME = 256

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from ._codec_form import Decode, Encode, Form, Mismatch, malformed, mismatch, name_of
-from ._codec_scalars import NoneType
+from .form import Decode, Encode, Form, Mismatch, malformed, mismatch, name_of
+from .scalars import NoneType
 
 
 class Ambiguous(Exception):

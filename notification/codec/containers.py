@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from attrs import evolve
 
-from ._codec_form import Decode, Encode, Form, Mismatch, malformed, mismatch, name_of
+from .form import Decode, Encode, Form, Mismatch, malformed, mismatch, name_of
 
 _LONGEST_INTEGER = 20
 

@@ -6,7 +6,7 @@ import enum
 from collections.abc import Iterable
 from typing import Any
 
-from ._codec_form import Decode, Form, Mismatch, malformed, mismatch, quote
+from .form import Decode, Form, Mismatch, malformed, mismatch, quote
 
 _SHOWN = 8
 

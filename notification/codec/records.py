@@ -13,8 +13,8 @@ from cattrs.gen import make_dict_structure_fn_from_attrs, make_dict_unstructure_
 
 from queues.errors import ConfigurationError, escape
 
-from ._codec_form import QUOTED, Decode, Encode, Form, Mismatch, mismatch, name_of
-from ._codec_types import Field
+from .form import QUOTED, Decode, Encode, Form, Mismatch, mismatch, name_of
+from .types import Field
 
 _CONVERTER = Converter(detailed_validation=False)
 _TAKEN = {"attrs", "cl", "converter", "typevar_map"}

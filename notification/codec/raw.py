@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ._codec_form import Form, Mismatch, name_of, quote
-from ._codec_scalars import NoneType, encode_integer, encode_string, finite_number
+from .form import Form, Mismatch, name_of, quote
+from .scalars import NoneType, encode_integer, encode_string, finite_number
 
 
 def encode_raw(value: Any) -> Any:

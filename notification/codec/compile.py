@@ -12,13 +12,13 @@ from attrs import define, field
 
 from queues.errors import ConfigurationError
 
-from ._codec_choices import choice_form, enum_form
-from ._codec_containers import array_form, key_form, mapping_form, tuple_form
-from ._codec_form import Form
-from ._codec_raw import RAW
-from ._codec_records import Part, check_constructor, record_form, typed_dict_form
-from ._codec_scalars import SCALARS
-from ._codec_types import (
+from .choices import choice_form, enum_form
+from .containers import array_form, key_form, mapping_form, tuple_form
+from .form import Form
+from .raw import RAW
+from .records import Part, check_constructor, record_form, typed_dict_form
+from .scalars import SCALARS
+from .types import (
     Declarations,
     Field,
     is_frozen,
@@ -28,7 +28,7 @@ from ._codec_types import (
     show,
     unwrapped,
 )
-from ._codec_unions import Ambiguous, tagged_form, union_form
+from .unions import Ambiguous, tagged_form, union_form
 
 _LISTS = {list, abc.Sequence, abc.MutableSequence}
 _SETS: dict[Any, tuple[tuple[type, ...], Callable[[list[Any]], Any], bool]] = {

@@ -26,10 +26,10 @@ from typing import Any, Generic, TypeVar, cast
 from queues.errors import ConfigurationError, CorruptMessage, escape
 from queues.wire import check_depth
 
-from ._codec_compile import Compiler
-from ._codec_form import Form, Mismatch
-from ._codec_records import brief
-from ._codec_types import Declarations, is_record
+from .compile import Compiler
+from .form import Form, Mismatch
+from .records import brief
+from .types import Declarations, is_record
 
 E = TypeVar("E")
 

@@ -14,7 +14,7 @@ from uuid import UUID
 
 import orjson
 
-from ._codec_form import Form, Mismatch, malformed, mismatch
+from .form import Form, Mismatch, malformed, mismatch
 
 NoneType = type(None)
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 64) - 1
