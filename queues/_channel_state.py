@@ -174,7 +174,7 @@ class ChannelState:
         hold = self._holds.get(key)
         if hold is None:
             hold = self._holds[key] = Hold(owner)
-        if hold.retrying or (hold.count and hold.owner is not owner):
+        if hold.parked or hold.retrying or (hold.count and hold.owner is not owner):
             hold.parked.append(entry)
             self._parked += 1
             return False
