@@ -120,6 +120,10 @@ class ChannelState:
         else:
             self._append(entry)
 
+    def _append_as_new(self, message: Message) -> None:
+        self._append(Entry(self._next, message))
+        self._next += 1
+
     def put_back(self, entry: Entry, message: Message | None, due: float, delay: float) -> None:
         """A nacked entry: at its old place in its key, once due; keyless, at the tail."""
         if message is not None:
@@ -131,15 +135,15 @@ class ChannelState:
         if delay > 0:
             self._delay(due, entry, retrying=key is not None)
         elif key is not None:
-            self._unshift([entry])
+            self._insert([entry])
         else:
-            self._append(entry)
+            self._append_as_new(entry.message)
 
     def release(self, entries: list[Entry]) -> None:
         """Back to the head, in order, unchanged."""
         for entry in entries:
             self.settle(entry)
-        self._unshift(sorted(entries, key=lambda entry: entry.place))
+        self._insert(entries)
 
     def _append(self, entry: Entry) -> None:
         self._waiting.append(entry)
@@ -148,9 +152,13 @@ class ChannelState:
         if self.changes.waiters:
             self.changes.ring_all()
 
-    def _unshift(self, entries: list[Entry]) -> None:
+    def _insert(self, entries: list[Entry]) -> None:
+        """Back in line, each at its old place: they were at the head once, so only few are before them now."""
         if entries:
-            self._waiting.extendleft(reversed(entries))
+            last = max(entry.place for entry in entries)
+            while self._waiting and self._waiting[0].place < last:
+                entries.append(self._waiting.popleft())
+            self._waiting.extendleft(sorted(entries, key=lambda entry: entry.place, reverse=True))
             self.arrivals.ring(len(entries))
             self.changes.ring_all()
 
@@ -196,7 +204,7 @@ class ChannelState:
             return
         del self._holds[key]
         self._parked -= len(hold.parked)
-        self._unshift(sorted(hold.parked, key=lambda entry: entry.place))
+        self._insert(hold.parked)
 
     # -- later
 
@@ -226,8 +234,7 @@ class ChannelState:
                 self._parked += 1
                 self._unpark(entry.message.key, hold)
             else:
-                self._append(Entry(self._next, entry.message))
-                self._next += 1
+                self._append_as_new(entry.message)
         self._set_alarm()
 
     def _due(self, now: float) -> Iterator[tuple[Entry, bool]]:
