@@ -1,0 +1,74 @@
+"""Move: stored there, then settled here; what could not be stored there is not settled here."""
+
+from __future__ import annotations
+
+import attrs
+import pytest
+
+from ..base import Capability
+from ..errors import PushFailed, QueueError
+from ..message import DeadLetter
+from ..registry import open_queue
+from .collector import Collector
+from .suite import Owners, Suite
+from .waiting import event, events, ids
+
+
+class Moving(Suite):
+    """Group: moving."""
+
+    async def test_what_is_moved_arrives_there_and_is_settled_here(self, owners: Owners) -> None:
+        """To a queue of another kind."""
+        queue, other = await owners.open(), Collector()
+        await queue.push_many(events(3))
+        deliveries = await self.popped(queue, 3, "pop hands out what was pushed")
+        pairs = [(delivery, attrs.evolve(delivery.expect(), dead=DeadLetter("fatal"))) for delivery in deliveries]
+        assert await queue.move_many(pairs, other) == [], "move_many returns only what was no longer ours"
+        assert other.messages == [message for _, message in pairs], "move_many pushes each message there, in order"
+        await queue.close()
+        if Capability.ACK in queue.capabilities and self.shared:
+            heir = await owners.open()
+            await heir.push(event("sentinel"))
+            got = await self.popped(heir, 1, "the queue goes on")
+            assert ids(got) == ["sentinel"], "what was moved is settled here"
+
+    async def test_what_could_not_be_stored_there_is_not_settled_here(self, owners: Owners) -> None:
+        """A dead letter that can't be written costs no event."""
+        queue, other = await owners.open(), Collector(refuses={"e1"})
+        await queue.push_many(events(3))
+        deliveries = await self.popped(queue, 3, "pop hands out what was pushed")
+        with pytest.raises(PushFailed) as failed:
+            await queue.move_many([(delivery, delivery.expect()) for delivery in deliveries], other)
+        refused = [delivery for delivery in deliveries if delivery.expect().id == "e1"]
+        assert set(failed.value.errors) == {deliveries.index(refused[0])}, "PushFailed names what was not stored there"
+        assert sorted(message.id for message in other.messages) == ["e0", "e2"], "the others are moved all the same"
+        await queue.release(refused)
+        got = await self.popped(queue, 1, "what could not be moved is still ours, to release or to try again")
+        assert ids(got) == ["e1"], "what could not be moved is still ours, and nothing else is"
+
+    async def test_what_is_moved_to_the_sibling_is_found_there(self, owners: Owners) -> None:
+        """The dead letters of a queue with a URL: same store, other name."""
+        queue = await owners.open()
+        if queue.url is None or (Capability.LOCAL in queue.capabilities and not self.shared):
+            owners.skip("no URL to derive a sibling from")
+        sibling = queue.url.sibling("dead")
+        await queue.push_many(events(3))
+        deliveries = await self.popped(queue, 3, "pop hands out what was pushed")
+        letters = [attrs.evolve(delivery.expect(), dead=DeadLetter("fatal", "boom")) for delivery in deliveries]
+        async with open_queue(sibling) as dead:
+            assert await queue.move_many(list(zip(deliveries, letters, strict=True)), dead) == []
+            got = await self.popped(dead, 3, "what was moved waits in the sibling")
+            assert [delivery.message for delivery in got] == letters, "the sibling holds the letters as they were made"
+            await dead.ack_many(got)
+        await self.eventually(queue.size, lambda size: size == 0, "what was moved is settled here")
+
+    async def test_a_move_into_a_broken_queue_raises_and_settles_nothing(self, owners: Owners) -> None:
+        """All refused: all still ours."""
+        queue, other = await owners.open(), Collector(refuses={"e0", "e1"})
+        await queue.push_many(events(2))
+        deliveries = await self.popped(queue, 2, "pop hands out what was pushed")
+        with pytest.raises(QueueError):
+            await queue.move_many([(delivery, delivery.expect()) for delivery in deliveries], other)
+        await queue.release(deliveries)
+        got = await self.popped(queue, 2, "what could not be moved is still ours")
+        assert sorted(ids(got)) == ["e0", "e1"], "what could not be moved is still ours"

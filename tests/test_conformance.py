@@ -1,0 +1,95 @@
+"""Every queue of ours, and one as a plugin author would write it, passes the public suite."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from queues import QueueURL, open_queue
+from queues.base import Capability, MessageQueue
+from queues.conformance import MakeQueue, QueueConformance
+from queues.delayed import DelayedQueue
+from tests.four_methods import FourMethods, Shelf
+from tests.reference_queue import ReferenceQueue, Store
+
+
+class TestFourMethods(QueueConformance):
+    """Four methods are enough."""
+
+    @pytest.fixture
+    def make_queue(self) -> MakeQueue:
+        shelf = Shelf()
+        return lambda **options: FourMethods(shelf, **options)
+
+
+class TestDelayedFourMethods(QueueConformance):
+    """The same as a dispatcher assembles it."""
+
+    @pytest.fixture
+    def make_queue(self) -> MakeQueue:
+        shelf = Shelf()
+        return lambda **options: DelayedQueue(FourMethods(shelf, **options))
+
+
+class TestReference(QueueConformance):
+    """The contract as short as it can be kept."""
+
+    lease = 0.5
+
+    @pytest.fixture
+    def make_queue(self) -> MakeQueue:
+        store = Store()
+        return lambda **options: ReferenceQueue(store, **options)
+
+    async def inject(self, queue: MessageQueue, raw: bytes) -> object:
+        assert isinstance(queue, ReferenceQueue)
+        queue.store_raw(raw)
+        return None
+
+
+class ReferenceWithoutDelay(ReferenceQueue):
+    """Leases and keys, and no word about delays."""
+
+    capabilities = ReferenceQueue.capabilities & ~Capability.DELAY
+
+
+class TestDelayedReference(QueueConformance):
+    """A queue with ACK and KEYED, and its delays added around it."""
+
+    lease = 0.5
+
+    @pytest.fixture
+    def make_queue(self) -> MakeQueue:
+        store = Store()
+        return lambda **options: DelayedQueue(ReferenceWithoutDelay(store, **options))
+
+
+class TestPrivateChannel(QueueConformance):
+    """channel://"""
+
+    shared = False
+
+    @pytest.fixture
+    def make_queue(self) -> MakeQueue:
+        return lambda **options: open_queue(_url("channel://", options))
+
+
+class TestSharedChannel(QueueConformance):
+    """channel://name"""
+
+    @pytest.fixture
+    def make_queue(self, request: pytest.FixtureRequest) -> Iterator[MakeQueue]:
+        # A shared channel lives as long as one of its owners.
+        name = f"channel://{uuid.uuid4().hex}"
+        with_one_owner = open_queue(name)
+        yield lambda **options: open_queue(_url(name, options))
+        del with_one_owner
+
+
+def _url(base: str, options: dict[str, Any]) -> str:
+    """Options as a URL has them."""
+    url = base + ("&" if "?" in base else "?") + "&".join(f"{name}={value}" for name, value in options.items())
+    return QueueURL.parse(url).raw
