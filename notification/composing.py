@@ -13,10 +13,11 @@ from typing import Any
 
 from attrs import evolve
 
+from queues.checks import check, check_key
 from queues.clock import Clock
 from queues.errors import ConfigurationError, CorruptMessage
 from queues.message import Limits, Message
-from queues.wire import check, check_key, encode
+from queues.wire import encode
 
 from .codec.raw import encode_raw
 from .event import spec_of

@@ -6,22 +6,18 @@ Source of the format: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevent
 from __future__ import annotations
 
 import base64
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
 import orjson
 
+from .checks import MAX_DEPTH, check, check_depth
 from .errors import CorruptMessage, escape
 from .message import DEFAULT_LIMITS, EPOCH, DeadLetter, Delivery, Limits, Message
 
 OVERHEAD_BYTES = 16 * 1024
 """Room for the attributes we add on an event's way (retries, dead letters), beyond the limit on its size."""
-MAX_DEPTH = 64
-
-_HEADER_NAME = re.compile(r"[a-z0-9]{1,64}")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 
 
 def encode(message: Message) -> bytes:
@@ -30,17 +26,6 @@ def encode(message: Message) -> bytes:
         object.__setattr__(message, "wire", _encode(message))
     assert message.wire is not None
     return message.wire
-
-
-def check(message: Message, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Raise CorruptMessage, saying what and how much, when an attribute is malformed or over a limit."""
-    _check_text("type", message.type, 256)
-    _check_text("id", message.id, 256)
-    _check_text("source", message.source, 1024)
-    if message.key is not None:
-        check_key(message.key, limits)
-    if message.headers:
-        _check_headers(message.headers, limits)
 
 
 def _encode(message: Message) -> bytes:
@@ -223,78 +208,6 @@ _DEAD: dict[str, tuple[str, _Reader]] = {
     "deadorigin": ("origin", _text),
     "deadgroup": ("group", _text),
 }
-
-RESERVED_HEADERS = frozenset(
-    {
-        "specversion",
-        "type",
-        "id",
-        "source",
-        "time",
-        "data",
-        "database64",
-        "datacontenttype",
-        "partitionkey",
-        *_RARE,
-        *_DEAD,
-    }
-)
-"""Attribute names that `headers=` may not use: they are CloudEvents' or ours."""
-
-
-# -- checks
-
-
-def check_depth(value: object) -> None:
-    """Raise CorruptMessage when a JSON value is nested deeper than 64 levels."""
-    level = [value]
-    for _ in range(MAX_DEPTH + 1):
-        inner: list[object] = []
-        for container in level:
-            if type(container) is dict:
-                inner += [item for item in container.values() if type(item) in _CONTAINERS]
-            elif type(container) is list:
-                inner += [item for item in container if type(item) in _CONTAINERS]
-        if not inner:
-            return
-        level = inner
-    raise CorruptMessage(f"nested deeper than {MAX_DEPTH} levels")
-
-
-_CONTAINERS = (dict, list)
-
-
-def _check_text(name: str, value: object, limit: int) -> None:
-    if type(value) is str and 0 < len(value) <= limit and value.isprintable():
-        return
-    if type(value) is not str or not 0 < len(value) <= limit:
-        raise CorruptMessage(f"{name} must be a string of 1 to {limit} characters")
-    if _CONTROL.search(value):
-        raise CorruptMessage(f"{name} {escape(value)!r} has control characters")
-
-
-def check_key(key: object, limits: Limits = DEFAULT_LIMITS) -> None:
-    """Raise CorruptMessage when a key is no string or too long."""
-    if type(key) is not str:
-        raise CorruptMessage(f"key must be a string, not {type(key).__name__}")
-    if len(key) * 4 > limits.key and (size := len(key.encode("utf-8", "surrogatepass"))) > limits.key:
-        raise CorruptMessage(f"key of {size} bytes, the limit is {limits.key}")
-
-
-def _check_headers(headers: Mapping[str, str], limits: Limits) -> None:
-    if len(headers) > limits.headers:
-        raise CorruptMessage(f"{len(headers)} headers, the limit is {limits.headers}")
-    size = 0
-    for name, value in headers.items():
-        if type(name) is not str or not _HEADER_NAME.fullmatch(name):
-            raise CorruptMessage(f"header {escape(str(name))!r}: names are 1 to 64 lower-case letters and digits")
-        if name in RESERVED_HEADERS:
-            raise CorruptMessage(f"header {name!r} is reserved; rename it")
-        if type(value) is not str:
-            raise CorruptMessage(f"header {name!r} must be a string, not {type(value).__name__}")
-        size += len(name) + len(value.encode("utf-8", "surrogatepass"))
-    if size > limits.header_bytes:
-        raise CorruptMessage(f"headers of {size} bytes, the limit is {limits.header_bytes}")
 
 
 def _json_name(value: object) -> str:

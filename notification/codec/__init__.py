@@ -23,8 +23,8 @@ from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Any, Generic, TypeVar, cast
 
+from queues.checks import check_depth
 from queues.errors import ConfigurationError, CorruptMessage, escape
-from queues.wire import check_depth
 
 from .compile import Compiler
 from .form import Form, Mismatch
