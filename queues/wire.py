@@ -173,7 +173,9 @@ def _time(value: object) -> datetime:
     if type(value) is not str:
         raise ValueError(f"a time is an RFC 3339 string, this is {_json_name(value)}")
     time = datetime.fromisoformat(value)
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)
+    if time.tzinfo is None:
+        return time.replace(tzinfo=UTC)
+    return time if time.tzinfo is UTC else time.astimezone(UTC)
 
 
 def _header(name: str, value: object) -> str:
