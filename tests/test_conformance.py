@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import sqlite3
 import uuid
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from queues import QueueURL, open_queue
+from queues import Message, QueueURL, open_queue, wire
 from queues.base import Capability, MessageQueue
 from queues.conformance import MakeQueue, QueueConformance
 from queues.delayed import DelayedQueue
@@ -87,6 +90,38 @@ class TestSharedChannel(QueueConformance):
         with_one_owner = open_queue(name)
         yield lambda **options: open_queue(_url(name, options))
         del with_one_owner
+
+
+class SQLite(QueueConformance):
+    """sqlite:///, with or without order by key."""
+
+    lease = 0.6
+    order = "key"
+
+    @pytest.fixture
+    def make_queue(self, tmp_path: Path) -> MakeQueue:
+        base = f"sqlite:///{tmp_path / 'events.db'}?order={self.order}"
+        return lambda **options: open_queue(_url(base, options))
+
+    async def inject(self, queue: MessageQueue, raw: bytes) -> object:
+        """Into the file, in the place of an event that was pushed."""
+        assert queue.url is not None
+        place = Message(type="place", id=uuid.uuid4().hex, source="/conformance")
+        await queue.push(place)
+        with contextlib.closing(sqlite3.connect(queue.url.path, isolation_level=None)) as file:
+            changed = file.execute("UPDATE message SET body = ? WHERE body = ?", (raw, wire.encode(place)))
+            assert changed.rowcount == 1
+        return None
+
+
+class TestSQLite(SQLite):
+    """sqlite:///events.db"""
+
+
+class TestSQLiteWithoutOrder(SQLite):
+    """sqlite:///events.db?order=none"""
+
+    order = "none"
 
 
 def _url(base: str, options: dict[str, Any]) -> str:

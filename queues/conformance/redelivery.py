@@ -33,7 +33,7 @@ class Redelivery(Suite):
         await other.push(event("held"))
         await process.pop(1)
         clock = other.clock
-        until, number = clock.monotonic() + 2 * other.lease, 0
+        until, number = clock.monotonic() + 1.5 * other.lease, 0
         while clock.monotonic() < until:
             await other.push(event(f"sentinel{number}"))
             got = await self.popped(other, 1, "other messages go to other owners")
@@ -71,7 +71,7 @@ class Redelivery(Suite):
         keeping, other = await self.two_owners(owners, Capability.ACK, lease=self.lease)
         await keeping.push(event("held"))
         held = await self.popped(keeping, 1, "pop hands out what was pushed")
-        until = keeping.clock.monotonic() + 2 * self.lease
+        until = keeping.clock.monotonic() + 1.5 * self.lease
         while keeping.clock.monotonic() < until:
             assert await keeping.extend(held) == [], "extend keeps a delivery with its owner"
             await keeping.clock.sleep(self.lease / 8)
