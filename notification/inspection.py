@@ -5,7 +5,7 @@ from __future__ import annotations
 from attrs import evolve
 
 from queues.base import QueueStats
-from queues.errors import QueueError
+from workers.outcome import describe
 
 from .report import Health
 from .service import Service
@@ -55,5 +55,5 @@ async def health_of(service: Service | None) -> Health:
 async def _lag(service: Service) -> tuple[int | None, str]:
     try:
         return await service.queue.size(), ""
-    except QueueError as unreachable:
-        return None, str(unreachable)
+    except Exception as unreachable:  # noqa: BLE001 - a plugin may raise anything; a probe wants an answer
+        return None, describe(unreachable)

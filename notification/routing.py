@@ -12,8 +12,8 @@ from attrs import evolve, frozen
 from queues.clock import Clock
 from queues.errors import CorruptMessage, UnknownEvent
 from queues.message import CORRUPT_TYPE, Delivery, Message
-from workers.desk import Desk
-from workers.outcome import DONE, UNTOUCHED, Dead, Failure, Outcome, Retry, bury, conclude, describe
+from workers.desk import Desk, is_stray_cancellation
+from workers.outcome import DONE, UNTOUCHED, Dead, Failure, Outcome, Untouched, bury, conclude, describe
 from workers.retry import Again, RetryPolicy
 
 from .handlers import Handlers, Step, read
@@ -84,7 +84,7 @@ class Router:
             else:
                 await step.invoke(argument, delivery, desk)
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything; none of it may be taken for success
-            failure = self._failed(step, message, error, desk)
+            failure = self._failed(step, message, error)
             desk.end()
             return conclude(message, [failure], self._clock.now())
         desk.timeout = None
@@ -112,7 +112,7 @@ class Router:
         except CorruptMessage as error:
             desk.failures.append(Failure(step.name, error, "corrupt"))
         except BaseException as error:  # noqa: BLE001 - see run()
-            desk.failures.append(self._failed(step, message, error, desk))
+            desk.failures.append(self._failed(step, message, error))
         desk.end()
 
     # -- what a failure means
@@ -134,14 +134,12 @@ class Router:
         outcome = conclude(message, [f for f in desk.failures if not isinstance(f.verdict, Again)], self._clock.now())
         letters = (*outcome.also, outcome.letter) if isinstance(outcome, Dead) else ()
         names = (*again, *(step.name for step in desk.todo))
-        return Retry(0.0, evolve(message, handlers=names, not_before=None), letters)
+        return Untouched(evolve(message, handlers=names, not_before=None), letters)
 
-    def _failed(self, step: Step, message: Message, error: BaseException, desk: Desk) -> Failure:
+    def _failed(self, step: Step, message: Message, error: BaseException) -> Failure:
         """What a handler raised, as a failure. Cancellation that was not the handler's own goes on its way."""
-        if isinstance(error, asyncio.CancelledError):
-            task = asyncio.current_task()
-            if desk.scope.cancel_called or (task is not None and task.cancelling()):
-                raise error
+        if isinstance(error, asyncio.CancelledError) and not is_stray_cancellation():
+            raise error
         if isinstance(error, KeyboardInterrupt | GeneratorExit):
             raise error
         return self._failure(step, message, error)

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections.abc import Callable
 from typing import Any, Protocol
 
 import anyio
-import anyio.to_thread
 from attrs import Factory, define
 
 from queues.message import Delivery
 
 from .outcome import Failure, Outcome
+from .threads import WorkerThread
 
 
 @define(eq=False)
@@ -22,7 +24,7 @@ class Desk:
     function runs in a thread, which nothing can cancel; overdue: it has been there for longer than its timeout.
     """
 
-    limiter: anyio.CapacityLimiter
+    thread: WorkerThread
     scope: anyio.CancelScope = Factory(anyio.CancelScope)
     delivery: Delivery | None = None
     handler: str = ""
@@ -50,19 +52,20 @@ class Desk:
             self.todo = None
             self.failures = []
 
-    async def in_thread(self, function: Callable[..., object], *args: object) -> None:
-        """Run a plain function in a thread of this pool; raises TimeoutError once it ends, if it was overdue.
+    async def in_thread(self, function: Callable[..., object], *args: object) -> object:
+        """Run a plain function in this worker's thread; raises TimeoutError once it ends, if it was overdue.
 
         Cancelled, it leaves the thread to itself.
         """
         self.threaded, self.overdue = True, False
         try:
-            await anyio.to_thread.run_sync(lambda: function(*args), limiter=self.limiter, abandon_on_cancel=True)
+            result = await self.thread.run(function, *args)
         finally:
             self.threaded = False
         if self.overdue:
             self.overdue = False
             raise TimeoutError(f"handler {self.handler!r} took longer than {self.timeout:g} s")
+        return result
 
 
 class Handling(Protocol):
@@ -78,3 +81,16 @@ class Handling(Protocol):
     def unfinished(self, delivery: Delivery, desk: Desk) -> Outcome:
         """Out of time: what to do with a delivery whose handlers did not all run."""
         ...
+
+
+def is_stray_cancellation() -> bool:
+    """Inside `except CancelledError`: whether it came from none of the scopes around this code.
+
+    Then it is an error like any other, and the task is as if it had not been cancelled.
+    """
+    if anyio.current_effective_deadline() == -math.inf:
+        return False
+    task = asyncio.current_task()
+    while task is not None and task.cancelling():
+        task.uncancel()
+    return True

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from queues.base import MessageQueue
 from queues.clock import Clock
 
@@ -12,6 +15,8 @@ from .supervise import Trouble
 
 AHEAD = 0.05
 """Seconds of work to keep fetched."""
+WAITS = 1.0
+"""Seconds after which a pop that has not failed is taken to wait for events."""
 MAX_BYTES = 32 << 20
 """The most bytes held in this process, fetched and not settled."""
 
@@ -42,17 +47,28 @@ class Fetcher:
     async def run(self) -> None:
         """Pop until cancelled, through outages."""
         while not self._inbox.closed:
-            room = self._room()
-            if room <= 0:
+            if self._inbox.lanes.refused or (room := self._room()) <= 0:
                 await self._inbox.hungry()
                 continue
             try:
-                await self._fetch(room)
+                with self._works_if_it_waits():
+                    await self._fetch(room)
             except Exception as error:  # noqa: BLE001 - a plugin may raise anything; consuming has to go on
                 self.trouble.failed(error)
                 await self.trouble.pause()
-            else:
-                self.trouble.worked()
+
+    @contextmanager
+    def _works_if_it_waits(self) -> Iterator[None]:
+        """After an outage, a pop that waits for events instead of failing shows that the queue is back."""
+        if not self.trouble.failures:
+            yield
+            return
+        alarm = self._clock.call_at(self._clock.monotonic() + WAITS, self.trouble.worked)
+        try:
+            yield
+            self.trouble.worked()
+        finally:
+            alarm.cancel()
 
     async def _fetch(self, room: int) -> None:
         self._inbox.lanes.fetching()
@@ -60,7 +76,7 @@ class Fetcher:
         self.last_pop = self._clock.monotonic()
         self._held.add(deliveries)
         if refused := self._inbox.put(deliveries):
-            self._settler.release(refused)
+            self._settler.refuse(refused)
 
     def _room(self) -> int:
         """How many to ask for now."""
@@ -69,7 +85,10 @@ class Fetcher:
         ready, held = len(self._inbox.ready), len(self._held.deliveries)
         if ready > self._inbox.low or self._held.size > MAX_BYTES:
             return 0
-        return min(target - ready, 2 * self._prefetch + self._workers - held)
+        room = min(target - ready, 2 * self._prefetch + self._workers - held)
+        if room <= 0 and not ready:
+            self._settler.make_room()
+        return room
 
     def _target(self) -> int:
         now, done = self._clock.monotonic(), self._settler.counts.handled

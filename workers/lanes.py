@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from queues.clock import Alarm, Clock
 from queues.message import Delivery, Message
@@ -23,9 +23,10 @@ class Lanes:
         self.ready: deque[Delivery] = deque()
         self.changed: dict[Delivery, float] = {}
         """Heads whose message a retry changed, with when they are due."""
-        self.shut: set[str] = set()
-        """Keys whose head went back to the queue: what still arrives of them goes back too."""
-        self._reopening: set[str] = set()
+        self.refused: set[str] = set()
+        """Keys of which a fetch brought more than it should have; that has to be back before the next fetch."""
+        self._shut: dict[str, list[Delivery] | None] = {}
+        """Keys on their way back to the queue, with what arrived of them meanwhile; None: they are back."""
         self._clock = clock
         self._key_of = key_of
         self._wake = wake
@@ -38,7 +39,7 @@ class Lanes:
         return len(self.ready) + sum(len(lane) for lane in self._lanes.values() if lane) + len(self._waiting)
 
     def add(self, delivery: Delivery) -> bool:
-        """Take in one delivery. False: its key is shut, so it has to go back."""
+        """Take in one delivery. False: it may have overtaken others of its key, and has to go back."""
         message = delivery.message
         key = self._key_of(message) if message is not None else None
         if key is None:
@@ -48,8 +49,11 @@ class Lanes:
             if lane is None:
                 lane = self._lanes[key] = deque()
             lane.append(delivery)
-        elif key in self.shut:
-            return False
+        elif key in self._shut:
+            late = self._shut[key]
+            if late is None:
+                return False
+            late.append(delivery)
         else:
             self._lanes[key] = None
             self.ready.append(delivery)
@@ -83,25 +87,52 @@ class Lanes:
         self._set_alarm()
 
     def clear(self, delivery: Delivery) -> list[Delivery]:
-        """This head goes back to the queue: shut its lane and return those behind it, in order."""
-        key = self._key_of(delivery.expect())
-        assert key is not None
-        self.changed.pop(delivery, None)
-        self.shut.add(key)
+        """This head goes back to the queue: shut its lane until `reopen`, and return those behind it, in order."""
+        key = self._key(delivery)
+        self._shut[key] = []
+        if self.changed.pop(delivery, None) is not None:
+            self._waiting = [one for one in self._waiting if one[2] is not delivery]
+            heapq.heapify(self._waiting)
         lane = self._lanes.pop(key, None)
         return list(lane) if lane else []
 
-    def reopen(self, delivery: Delivery) -> None:
-        """The queue has this head back. Its lane opens with the next fetch: one on its way may still bring its key."""
-        key = self._key_of(delivery.expect())
-        if key in self.shut:
-            self._reopening.add(key)
+    def late(self, head: Delivery) -> list[Delivery]:
+        """What arrived of this key since it was shut and has to follow; once there is none, `reopen` it."""
+        key = self._key(head)
+        late, self._shut[key] = self._shut.get(key), []
+        return late or []
+
+    def reopen(self, head: Delivery) -> None:
+        """The queue has it all back. The lane opens with the next fetch: one on its way may still bring its key."""
+        key = self._key(head)
+        self._shut[key] = None
+        self.refused.discard(key)
+
+    def refuse(self, deliveries: Iterable[Delivery]) -> list[list[Delivery]]:
+        """Those that `add` did not take, by key and in order. Their keys are shut again until `reopen`."""
+        by_key: dict[str, list[Delivery]] = {}
+        for delivery in deliveries:
+            by_key.setdefault(self._key(delivery), []).append(delivery)
+        for key in by_key:
+            self._shut[key] = []
+            self.refused.add(key)
+        return list(by_key.values())
 
     def fetching(self) -> None:
-        """A new fetch begins: it can't bring keys that the queue holds back."""
-        if self._reopening:
-            self.shut -= self._reopening
-            self._reopening.clear()
+        """A new fetch begins: what it brings of a key that is back comes after what went back."""
+        if self._shut:
+            self._shut = {key: late for key, late in self._shut.items() if late is not None}
+
+    def _key(self, delivery: Delivery) -> str:
+        key = self._key_of(delivery.expect())
+        assert key is not None
+        return key
+
+    def most_crowded(self) -> Delivery | None:
+        """The head that waits for its retry with the most behind it; None when nothing waits behind one."""
+        lengths = {head: len(self._lanes[self._key(head)] or ()) for _, _, head in self._waiting}
+        crowded = max(lengths, key=lengths.__getitem__, default=None)
+        return crowded if crowded is not None and lengths[crowded] else None
 
     def drain(self) -> tuple[list[Delivery], list[Delivery]]:
         """At the end: those whose message was changed by a retry, and all others not started, both in order."""
@@ -116,6 +147,10 @@ class Lanes:
                 self._lanes[key] = None
         changed = heads + [delivery for delivery in rest if delivery in self.changed]
         return changed, [delivery for delivery in rest if delivery not in self.changed]
+
+    def changed_message(self, delivery: Delivery) -> Message | None:
+        """Its message, if a retry changed it since it was handed out."""
+        return delivery.message if delivery in self.changed else None
 
     def remaining(self, delivery: Delivery) -> float:
         """Seconds until a changed head is due."""

@@ -9,8 +9,9 @@ from attrs import define, field
 
 from queues.base import MessageQueue
 from queues.clock import Clock
-from queues.errors import QueueError
 from queues.message import Delivery
+
+from .outcome import describe
 
 log = logging.getLogger("notification.workers")
 
@@ -33,8 +34,8 @@ class Held:
         """No longer ours: settled, or found to be `lost`."""
         held = self.deliveries
         for delivery in deliveries:
-            held.pop(delivery, None)
-            self.size -= delivery.size
+            if held.pop(delivery, self) is None:
+                self.size -= delivery.size
         self.mark_lost(lost)
 
     def mark_lost(self, lost: Iterable[Delivery]) -> None:
@@ -56,7 +57,7 @@ class LeaseKeeper:
         self._clock = clock
 
     async def run(self) -> None:
-        """Renew until cancelled. Errors are the queue's to be out of reach with; the next round tries again."""
+        """Renew until cancelled. What fails is tried again in the next round, before the lease is over."""
         if self._queue.lease is None:
             return
         while True:
@@ -67,7 +68,7 @@ class LeaseKeeper:
     async def _renew(self) -> None:
         try:
             lost = await self._queue.extend(list(self._held.deliveries))
-        except QueueError as error:
-            log.warning("could not renew the leases of %d events: %s", len(self._held.deliveries), error)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the other rounds have to come
+            log.warning("could not renew the leases of %d events: %s", len(self._held.deliveries), describe(error))
         else:
             self._held.mark_lost(delivery for delivery in lost if delivery in self._held.deliveries)

@@ -37,7 +37,10 @@ class Dead:
 
 @frozen
 class Untouched:
-    """Fetched and not run to its end: hand it back, unchanged and uncounted."""
+    """Not run to its end: hand it back uncounted; as `message`, if some of its handlers are through with it."""
+
+    message: Message | None = None
+    dead: tuple[Message, ...] = ()
 
 
 Outcome = Done | Retry | Dead | Untouched

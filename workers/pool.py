@@ -22,6 +22,7 @@ from .lanes import KeyOf
 from .lease import Held, LeaseKeeper
 from .settle import Settler
 from .suspect import Suspects
+from .threads import WorkerThread
 from .worker import Floor, Worker
 
 log = logging.getLogger("notification.workers")
@@ -61,9 +62,9 @@ class Pool:
         self.fetcher = Fetcher(
             queue, self.inbox, self.held, self.settler, clock, workers=settings.workers, prefetch=settings.prefetch
         )
-        limiter = anyio.CapacityLimiter(settings.workers)
         floor = Floor(queue, self.inbox, self.settler, self.held, Suspects(), clock)
-        self.workers = [Worker(Desk(limiter), handling, floor) for _ in range(settings.workers)]
+        threads = [WorkerThread(f"notification-worker-{number}") for number in range(1, settings.workers + 1)]
+        self.workers = [Worker(Desk(thread), handling, floor) for thread in threads]
         self._desks = [worker.desk for worker in self.workers]
         self._watchdog = Watchdog(self._desks, clock, settings.timeout)
         self._tasks: dict[asyncio.Task[object], Desk] = {}
@@ -94,19 +95,28 @@ class Pool:
 
     async def run(self) -> None:
         """Fetch, work and settle until `stop()`, then end in order."""
-        async with anyio.create_task_group() as group:
-            group.start_soon(self._run_background)
-            group.start_soon(self._run_fetch)
-            async with anyio.create_task_group() as working:
-                for worker in self.workers:
-                    working.start_soon(self._run_worker, worker)
-                await self._stopping
+        # Not a task of the group: a handler that nothing can stop must not stop the end of all others.
+        working = asyncio.create_task(self._run_workers(), name="notification-workers")
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._run_background)
+                group.start_soon(self._run_fetch)
+                await asyncio.wait([self._stopping, working], return_when=asyncio.FIRST_COMPLETED)
                 await self._end_fetching()
                 self.inbox.close()
-                group.start_soon(self._cut_workers)
-            await self._hand_back()
-            group.cancel_scope.cancel()
+                await self._end_working(working)
+                await self._hand_back()
+                group.cancel_scope.cancel()
+        finally:
+            working.cancel()
+            for desk in self._desks:
+                desk.thread.close()
         self.ended.set()
+
+    async def _run_workers(self) -> None:
+        async with anyio.create_task_group() as group:
+            for worker in self.workers:
+                group.start_soon(self._run_worker, worker)
 
     async def _run_background(self) -> None:
         stalls = StallWatch(self._name_of)
@@ -146,33 +156,53 @@ class Pool:
         stats = await self._queue.stats()
         return self.idle and not (stats.waiting or stats.in_flight or stats.delayed)
 
-    async def _cut_workers(self) -> None:
-        """At the last call, cancel what still runs; leave threads to themselves."""
-        await self._clock.sleep_until(self._last_call)
+    async def _end_working(self, working: asyncio.Task[None]) -> None:
+        """Let handlers finish until the last call, then cancel what still runs; leave to itself what does not end."""
+        with until(self._clock, self._last_call):
+            await asyncio.wait([working])
+        if not working.done():
+            self._each_busy(self._cut)
+            with until(self._clock, (self._last_call + self._deadline) / 2):
+                await asyncio.wait([working])
+        if working.done():
+            working.result()
+        else:
+            self._each_busy(self._abandon)
+
+    def _each_busy(self, act: Callable[[Worker, Delivery], None]) -> None:
         for worker in self.workers:
             if worker.desk.delivery is not None:
-                self._cut(worker, worker.desk.delivery)
+                act(worker, worker.desk.delivery)
 
     def _cut(self, worker: Worker, delivery: Delivery) -> None:
-        desk = worker.desk
-        if desk.threaded:
-            self.abandoned += 1
-            delivery.running = True
-            event = delivery.expect()
-            log.warning("handler %s still runs in its thread; event %s returns with its lease", desk.handler, event.id)
+        if worker.desk.threaded:
+            self._abandon(worker, delivery)
         worker.cut = True
-        desk.scope.cancel()
+        worker.desk.scope.cancel()
+
+    def _abandon(self, worker: Worker, delivery: Delivery) -> None:
+        self.abandoned += 1
+        delivery.running = True
+        log.warning(
+            "handler %s still runs and can't be stopped; event %s returns with its lease",
+            worker.desk.handler, delivery.expect().id,
+        )  # fmt: skip
 
     async def _hand_back(self) -> None:
-        """Settle what is decided, then return what was not started; all of it by the deadline."""
-        changed, untouched = self.inbox.lanes.drain()
-        for delivery in changed:
-            self.settler.give_back(delivery, delivery.expect(), self.inbox.lanes.remaining(delivery))
-        self.settler.release([delivery for delivery in untouched if not delivery.lost])
+        """Settle what is decided, and return what was not started; all of it by the deadline."""
         with until(self._clock, self._deadline):
+            self._drain_lanes()
             while self.settler.pending:
                 await self._next_progress()
+                self._drain_lanes()
         self._background.cancel()
+
+    def _drain_lanes(self) -> None:
+        lanes = self.inbox.lanes
+        changed, untouched = lanes.drain()
+        for delivery in changed:
+            self.settler.give_back(delivery, delivery.expect(), lanes.remaining(delivery))
+        self.settler.release([delivery for delivery in untouched if not delivery.lost])
 
     async def _next_progress(self) -> None:
         self._moved = asyncio.get_running_loop().create_future()

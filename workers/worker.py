@@ -10,13 +10,12 @@ from attrs import frozen
 
 from queues.base import MessageQueue
 from queues.clock import Clock
-from queues.errors import QueueError
 from queues.message import Delivery
 
-from .desk import Desk, Handling
+from .desk import Desk, Handling, is_stray_cancellation
 from .inbox import Inbox
 from .lease import Held
-from .outcome import UNTOUCHED, Dead, Outcome, bury
+from .outcome import UNTOUCHED, Dead, Outcome, bury, describe
 from .settle import Settler
 from .suspect import CRASH_CAP, Suspects
 
@@ -51,8 +50,13 @@ class Worker:
         """Work; after a handler was cut off, go on in a new scope."""
         desk = self.desk
         while not (self._inbox.closed and desk.delivery is None):
-            with anyio.CancelScope() as desk.scope:
-                await self._work()
+            try:
+                with anyio.CancelScope() as desk.scope:
+                    await self._work()
+            except asyncio.CancelledError:
+                if not is_stray_cancellation():
+                    raise
+                log.warning("code in handler %s has cancelled its worker, which goes on", desk.handler)
             if desk.delivery is not None:
                 self._cut_off(desk.delivery)
 
@@ -73,7 +77,9 @@ class Worker:
                 await asyncio.sleep(0)
 
     def _finish(self, delivery: Delivery, outcome: Outcome) -> None:
-        self.desk.clear()
+        self.desk.delivery = None
+        if self.desk.todo is not None:
+            self.desk.clear()
         if self._suspect is not None:
             self._suspect = None
             self._floor.suspects.leave()
@@ -101,8 +107,8 @@ class Worker:
         self._suspect = delivery
         try:
             lost = await self._floor.queue.started([delivery])
-        except QueueError as error:
-            log.warning("could not mark event %s as started: %s", delivery.expect().id, error)
+        except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the event goes back and comes again
+            log.warning("could not mark event %s as started: %s", delivery.expect().id, describe(error))
             self._finish(delivery, UNTOUCHED)
             return False
         if lost:

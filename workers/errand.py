@@ -1,0 +1,87 @@
+"""An errand: steps about one delivery that have to be taken in order, each only once the one before is done."""
+
+from __future__ import annotations
+
+from attrs import define, frozen
+
+from queues.base import MessageQueue
+from queues.errors import PushFailed
+from queues.message import Delivery, Message, Nack
+
+from .lanes import Lanes
+from .lease import Held
+from .tray import Told
+
+
+@define(eq=False)
+class Errand:
+    """Write `letters`; move or nack one delivery; release those `behind`; let the key of `reopens` in again, or have
+    `hold` wait in its lane: a delivery, its message and the delay.
+    """
+
+    letters: tuple[Message, ...] = ()
+    move: tuple[Delivery, Message] | None = None
+    nack: Nack | None = None
+    behind: tuple[Delivery, ...] = ()
+    reopens: Delivery | None = None
+    hold: tuple[Delivery, Message, float] | None = None
+
+
+@frozen
+class Errands:
+    """Runs errands. A step that is done is crossed off, so that a second try begins where the first one failed."""
+
+    queue: MessageQueue
+    dead: MessageQueue
+    lanes: Lanes
+    held: Held
+
+    async def tell(self, batch: list[Errand]) -> Told[Errand]:
+        """Run them all; one that can't be done does not hold up the others."""
+        left: list[Errand] = []
+        failure: Exception | None = None
+        for errand in batch:
+            try:
+                await self._run(errand)
+            except Exception as error:  # noqa: BLE001 - a plugin may raise anything; nothing may be lost by it
+                failure = error
+                left.append(errand)
+        return left, failure
+
+    async def _run(self, errand: Errand) -> None:
+        if errand.letters:
+            await self._write(errand)
+        if errand.move is not None:
+            self.held.settled([errand.move[0]], await self.queue.move_many([errand.move], self.dead))
+            errand.move = None
+        if errand.nack is not None:
+            self.held.settled([errand.nack.delivery], await self.queue.nack_many([errand.nack]))
+            errand.nack = None
+        if errand.behind:
+            await self._release(errand)
+        if errand.reopens is not None:
+            while late := self.lanes.late(errand.reopens):
+                errand.behind = tuple(late)
+                await self._release(errand)
+            self.lanes.reopen(errand.reopens)
+        if errand.hold is not None:
+            self.lanes.hold(*errand.hold)
+
+    async def _write(self, errand: Errand) -> None:
+        try:
+            await self.dead.push_many(errand.letters)
+        except PushFailed as error:
+            errand.letters = tuple(letter for index, letter in enumerate(errand.letters) if index in error.errors)
+            raise
+        errand.letters = ()
+
+    async def _release(self, errand: Errand) -> None:
+        behind = errand.behind
+        try:
+            await self.queue.release(list(behind))
+        except PushFailed as error:
+            errand.behind = tuple(delivery for index, delivery in enumerate(behind) if index in error.errors)
+            self.held.settled([delivery for index, delivery in enumerate(behind) if index not in error.errors])
+            raise
+        self.held.settled(behind)
+        errand.behind = ()
