@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from .errors import CorruptMessage, escape
 from .message import DEFAULT_LIMITS, Limits, Message
 
 MAX_DEPTH = 64
-"""How deep the JSON of an event may be nested, the event itself included."""
+"""How deep the attributes of an event, its data among them, may be nested."""
 RESERVED_HEADERS = frozenset(
     [
         "specversion",
@@ -57,7 +58,7 @@ def check(message: Message, limits: Limits = DEFAULT_LIMITS) -> None:
 
 
 def check_depth(value: object) -> None:
-    """Raise CorruptMessage when a JSON value is nested deeper than 64 levels."""
+    """Raise CorruptMessage when an event, given as JSON, has something nested deeper than 64 levels inside."""
     level = [value]
     for _ in range(MAX_DEPTH + 1):
         inner: list[object] = []
@@ -70,6 +71,22 @@ def check_depth(value: object) -> None:
             return
         level = inner
     raise CorruptMessage(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def check_numbers(value: object) -> None:
+    """Raise CorruptMessage when a value holds NaN or an infinity, which JSON has no word for."""
+    level = [value]
+    while level:
+        for item in level:
+            if type(item) is float and not math.isfinite(item):
+                raise CorruptMessage(f"{item} has no JSON form; leave the field out, or make it None or a string")
+        level = [inner for item in level for inner in _inside(item)]
+
+
+def _inside(value: object) -> Iterable[object]:
+    if isinstance(value, dict):
+        return value.values()
+    return value if isinstance(value, list | tuple) else ()
 
 
 def _check_text(name: str, value: object, limit: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import orjson
 
-from .checks import MAX_DEPTH, check, check_depth
+from .checks import MAX_DEPTH, check, check_depth, check_numbers
 from .errors import CorruptMessage, escape
 from .message import DEFAULT_LIMITS, EPOCH, DeadLetter, Delivery, Limits, Message
 
@@ -48,9 +48,12 @@ def _encode(message: Message) -> bytes:
     elif data is not None:
         document["data"] = data
     try:
-        return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+        raw = orjson.dumps(document, option=orjson.OPT_UTC_Z)
     except TypeError as error:
         raise CorruptMessage(f"event {message.type!r} has no JSON form: {error}") from error
+    if b"null" in raw:  # what orjson makes of NaN and the infinities
+        check_numbers(data)
+    return raw
 
 
 def _encode_rare(message: Message, document: dict[str, Any]) -> None:
@@ -125,6 +128,8 @@ def delivery_of(raw: bytes, receipt: Any, times: int = 1, limits: Limits = DEFAU
 
 
 def _from_document(document: dict[str, Any]) -> Message:
+    if None in document.values():  # the specification: an attribute that is null is not set
+        document = {name: value for name, value in document.items() if value is not None}
     take = document.pop
     if (spec := take("specversion")) != "1.0":
         raise ValueError(f"CloudEvents version {spec!r} is not 1.0")
@@ -143,14 +148,14 @@ def _from_document(document: dict[str, Any]) -> Message:
         document.pop("datacontenttype", None)
         _take_rare(document, values)
         if document:
-            values["headers"] = {name: _header(name, value) for name, value in document.items() if value is not None}
+            values["headers"] = {name: _header(name, value) for name, value in document.items()}
     return Message(**values)
 
 
 def _take_rare(document: dict[str, Any], values: dict[str, Any]) -> None:
     for name, (target, read) in _RARE.items():
-        if name in document and (value := document.pop(name)) is not None:
-            values[target] = read(name, value)
+        if name in document:
+            values[target] = read(name, document.pop(name))
     if "deadreason" in document:
         dead = {target: read(name, document.pop(name)) for name, (target, read) in _DEAD.items() if name in document}
         values["dead"] = DeadLetter(**dead)
@@ -196,7 +201,7 @@ _RARE: dict[str, tuple[str, _Reader]] = {
     "attempt": ("attempt", _count),
     "deliveries": ("deliveries", _count),
     "notbefore": ("not_before", lambda _, value: _time(value)),
-    "handlers": ("handlers", lambda name, value: tuple(_text(name, value).split(","))),
+    "handlers": ("handlers", lambda name, value: tuple(filter(None, _text(name, value).split(",")))),
     "forgroup": ("group", _text),
     "partition": ("partition", _count),
     "deadfirst": ("first_error", _text),
