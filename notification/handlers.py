@@ -54,9 +54,7 @@ class Handler:
     @property
     def is_async(self) -> bool:
         """Whether it is awaited; a plain function runs in a thread."""
-        function = self.function
-        while isinstance(function, partial):
-            function = function.func
+        function = _innermost(self.function)
         return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__)
 
     def matches(self, type_name: str) -> bool:
@@ -139,7 +137,9 @@ def _invoker(handler: Handler, middleware: Sequence[Middleware], send: Send) -> 
         if is_async:
             await function(*arguments)
         else:
-            await desk.in_thread(function, *arguments)
+            result = await desk.in_thread(function, *arguments)
+            if inspect.isawaitable(result):  # a plain function around an async one: nothing has run yet
+                await result
 
     async def invoke(argument: Any, delivery: Delivery, desk: Desk) -> None:
         if not middleware and not handler.wants_context:
@@ -155,9 +155,14 @@ def _invoker(handler: Handler, middleware: Sequence[Middleware], send: Send) -> 
     return invoke
 
 
-def _name_of(function: Callable[..., Any]) -> str:
+def _innermost(function: Callable[..., Any]) -> Callable[..., Any]:
     while isinstance(function, partial):
         function = function.func
+    return function
+
+
+def _name_of(function: Callable[..., Any]) -> str:
+    function = _innermost(function)
     return getattr(function, "__name__", type(function).__name__).replace("<lambda>", "lambda")
 
 
@@ -181,6 +186,8 @@ def _wants_context(function: Callable[..., Any], cls: type) -> bool:
             f"handler {name!r} has the parameter {extra[0]!r}, which nobody gives it; "
             "a handler takes the event and, if it likes, a Context. Bind others with functools.partial"
         )
+    if any(check(_innermost(function)) for check in (inspect.isgeneratorfunction, inspect.isasyncgenfunction)):
+        raise ConfigurationError(f"handler {name!r} is a generator, which nobody iterates over; take out its yield")
     hints = _hints(function)
     if positional:
         _check_event_parameter(name, hints.get(positional[0].name), cls)
@@ -201,9 +208,7 @@ def _check_event_parameter(name: str, annotation: object, cls: type) -> None:
 
 
 def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    target = function
-    while isinstance(target, partial):
-        target = target.func
+    target = _innermost(function)
     if not inspect.isroutine(target):
         target = type(target).__call__
     try:
