@@ -273,7 +273,7 @@ async def test_a_plain_function_that_returns_a_coroutine_has_it_awaited() -> Non
         stage.ran.append(note.text)
 
     async with Stage() as stage:
-        stage.dispatcher.on(Note, name="first")(lambda note: really(note))
+        stage.dispatcher.on(Note, name="first")(lambda note: really(note))  # noqa: PLW0108 - that is the point
         stage.dispatcher.on(Note, name="second")(lambda note: asyncio.wait_for(really(note), None))
         await stage.start()
         await stage.dispatcher.dispatch(Note("hello"))
