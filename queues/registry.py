@@ -26,8 +26,9 @@ _registered: dict[str, QueueFactory] = {}
 def register_queue(scheme: str, factory: QueueFactory, *, replace: bool = False) -> None:
     """Make `open_queue` call `factory` for URLs of this scheme.
 
-    Raises ConfigurationError when the scheme is taken, unless `replace`.
+    Raises ConfigurationError when the scheme is taken, unless `replace`, and when no URL can have it.
     """
+    QueueURL.parse(f"{scheme}://")
     if not replace and scheme in _known():
         raise ConfigurationError(f"{scheme}:// is registered already; replace=True takes its place")
     _registered[scheme] = factory
@@ -41,6 +42,8 @@ def open_queue(url: str | QueueURL) -> MessageQueue:
     if isinstance(url, str):
         url = QueueURL.parse(url)
     queue = _factory(url.scheme)(url)
+    if not isinstance(queue, MessageQueue):
+        raise ConfigurationError(f"the factory of {url.scheme}:// made a {type(queue).__name__}, not a MessageQueue")
     queue.url = url
     queue.limits = url.limits
     return queue

@@ -19,6 +19,8 @@ DEAD = "dead"
 """The suffix of a queue's dead-letter sibling."""
 
 _NAME = re.compile(r"[A-Za-z0-9_.:{}-]{1,128}")
+_OPTION = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
 _SCHEME = re.compile(r"[a-z][a-z0-9+.-]*")
 _SECRET = re.compile(r"pass|secret|token|key$|credential", re.IGNORECASE)
 _UNITS = {"us": 1e-6, "ms": 1e-3, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
@@ -63,6 +65,8 @@ class QueueURL:
     @classmethod
     def parse(cls, text: str) -> QueueURL:
         """Read a URL. Raises ConfigurationError, which never quotes a secret."""
+        if _CONTROL.search(text):
+            raise ConfigurationError(f"{_shown(text)!r} has control characters; write them as %XX")
         scheme, separator, rest = text.partition("://")
         if not separator or not _SCHEME.fullmatch(scheme):
             raise ConfigurationError(
@@ -70,6 +74,8 @@ class QueueURL:
             )
         location, _, query = rest.partition("?")
         authority, slash, path = location.partition("/")
+        if authority and "@" in path:
+            raise ConfigurationError(f"{scheme}://***: write a / in a password as %2F, or use ?password_env=NAME")
         credentials, at, hosts = authority.rpartition("@")
         username, colon, password = credentials.partition(":")
         options = _options(query)
@@ -77,8 +83,8 @@ class QueueURL:
         return cls(
             raw=text,
             scheme=scheme,
-            hosts=tuple(unquote(host) for host in hosts.split(",") if host),
-            path=unquote(slash + path),
+            hosts=tuple(_host(host) for host in hosts.split(",") if host),
+            path=_printable("path", unquote(slash + path)),
             username=unquote(username) if at and username else None,
             password=_from_environment(password_env) if password_env else unquote(password) if colon else None,
             name=check_name("queue", options.pop("queue", "events")),
@@ -159,10 +165,26 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def _options(query: str) -> dict[str, str]:
     options: dict[str, str] = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
+        if not _OPTION.fullmatch(name):  # not quoted: it may be the end of a password
+            raise ConfigurationError("after the ? come options, name=value&name=value; write a ? in a password as %3F")
         if name in options:
             raise ConfigurationError(f"the option {escape(name)!r} is given twice")
         options[name] = value
     return options
+
+
+def _host(text: str) -> str:
+    host = _printable("host", unquote(text))
+    _, colon, port = host.rpartition(":")
+    if colon and not port.isdecimal() and not host.endswith("]"):  # not quoted: it may be a password
+        raise ConfigurationError("what follows a host's : is its port, a number; user:password stand before an @")
+    return host
+
+
+def _printable(kind: str, text: str) -> str:
+    if _CONTROL.search(text):
+        raise ConfigurationError(f"the {kind} {escape(text)!r} has control characters")
+    return text
 
 
 def _from_environment(name: str) -> str:
@@ -196,17 +218,19 @@ def _scalar(name: str, text: str, kind: Any) -> Any:
             return text.lower() in {"true", "1", "yes", "on"}
         raise ConfigurationError(f"?{name}={escape(text)} is neither true nor false")
     if kind is Seconds:
-        if found := _DURATION.fullmatch(text):
-            return float(found[1]) * _UNITS[found[2] or "s"]
+        found = _DURATION.fullmatch(text)
+        if found and (seconds := float(found[1]) * _UNITS[found[2] or "s"]) < float("inf"):
+            return seconds
         raise ConfigurationError(f"?{name}={escape(text)} is no duration; write 30, 500ms, 30s, 2m, 1h or 1d")
     try:
         value = kind(text)
     except ValueError:
         raise ConfigurationError(f"?{name}={escape(text)} is no {kind.__name__}") from None
     if isinstance(value, int | float) and not 0 <= value < float("inf"):
-        raise ConfigurationError(f"?{name}={escape(text)} must not be negative")
+        raise ConfigurationError(f"?{name}={escape(text)} must be finite and not negative")
     return value
 
 
 def _shown(text: str) -> str:
-    return escape(re.sub(r"//[^/@]*@", "//***@", text), 200)
+    """What was given instead of a URL, as far as it can't hold a secret."""
+    return escape(re.sub(r"^([a-z+]*:?/{0,2}).*@", r"\1***@", text.partition("?")[0], flags=re.DOTALL), 200)

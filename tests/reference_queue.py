@@ -83,8 +83,9 @@ class ReferenceQueue(MessageQueue):
         if errors:
             raise PushFailed(errors)
 
-    def store_raw(self, raw: bytes, key: str | None = None, due: float = 0.0) -> None:
-        self._store.insert(Record(next(self._store.numbers), raw, key, due))
+    def store_raw(self, raw: bytes, key: str | None = None, due: float = 0.0, store: Store | None = None) -> None:
+        store = store or self._store
+        store.insert(Record(next(store.numbers), raw, key, due))
 
     # -- out
 

@@ -11,11 +11,12 @@ from typing import Any
 
 import pytest
 
-from queues import Message, QueueURL, open_queue, wire
+from queues import Message, QueueURL, open_queue, register_queue, wire
 from queues.base import Capability, MessageQueue
 from queues.conformance import MakeQueue, QueueConformance
 from queues.delayed import DelayedQueue
 from tests.four_methods import FourMethods, Shelf
+from tests.grouped_queue import GroupedQueue
 from tests.reference_queue import ReferenceQueue, Store
 
 
@@ -51,6 +52,19 @@ class TestReference(QueueConformance):
         assert isinstance(queue, ReferenceQueue)
         queue.store_raw(raw)
         return None
+
+
+class TestGrouped(QueueConformance):
+    """The same with consumer groups, opened by URL."""
+
+    lease = 0.5
+    other_processes = False
+
+    @pytest.fixture
+    def make_queue(self) -> MakeQueue:
+        register_queue("grouped", GroupedQueue.from_url, replace=True)
+        base = f"grouped://{uuid.uuid4().hex}"
+        return lambda **options: open_queue(_url(base, options))
 
 
 class ReferenceWithoutDelay(ReferenceQueue):

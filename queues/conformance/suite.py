@@ -91,6 +91,8 @@ class Suite:
     """Seconds after which something that must happen counts as not happening."""
     shared: ClassVar[bool] = True
     """Whether two owners made by one `make_queue` see the same messages. False: each is a queue of its own."""
+    other_processes: ClassVar[bool] = True
+    """Whether its URL opens the same queue in another process, too. Never asked of a LOCAL queue."""
     keys_move: ClassVar[bool] = True
     """False where a key stays with one owner as long as he lives, as with partitions."""
     counts_exactly: ClassVar[bool] = True
@@ -150,7 +152,7 @@ class Suite:
     async def across_processes(self, owners: Owners, needs: Capability, **options: Any) -> MessageQueue:
         """A queue that another process can open by its URL; skips where there is none."""
         queue = await owners.open(needs, **options)
-        if queue.url is None or Capability.LOCAL in queue.capabilities:
+        if queue.url is None or not self.other_processes or Capability.LOCAL in queue.capabilities:
             owners.skip("no other process")
         return queue
 
