@@ -52,8 +52,8 @@ class HandOut(NamedTuple):
     @classmethod
     def read(cls, owner: Owner, receipt: int, until: float, answer: Answer) -> HandOut:
         """What an answer holds."""
-        columns = map(orjson.loads, (answer.seqs, answer.times, answer.sizes))
-        return cls(owner, receipt, until, *columns, answer.bodies or b"")
+        seqs, times, sizes = map(orjson.loads, (answer.seqs, answer.times, answer.sizes))
+        return cls(owner, receipt, until, seqs, times, sizes, answer.bodies or b"")
 
     def deliveries(self) -> Iterator[Delivery]:
         """Decoded, each on its own."""

@@ -13,17 +13,17 @@ BUSY_SECONDS = 5.0
 """How long a transaction waits for those of other processes."""
 
 _AT_OPEN = {
-    sqlite3.SQLITE_CANTOPEN: "can't be opened; check that it, its directory and its -wal and -shm files are ours to write",
+    sqlite3.SQLITE_CANTOPEN: "can't be opened; check that it, its -wal and -shm files and their directory are ours",
     sqlite3.SQLITE_READONLY: "can't be written; check the permissions of the file and its directory",
     sqlite3.SQLITE_PERM: "can't be written; check the permissions of the file and its directory",
     sqlite3.SQLITE_NOTADB: "is no SQLite database; name another file, or move this one away",
-    sqlite3.SQLITE_CORRUPT: "is damaged; move it and its -wal file away and save what is left with `sqlite3 FILE .recover`",
+    sqlite3.SQLITE_CORRUPT: "is damaged; move it and its -wal file away, and run `sqlite3 FILE .recover` on them",
 }
 _AT_WORK = {
     sqlite3.SQLITE_BUSY: f"was locked by another process for more than {BUSY_SECONDS:g} s",
     sqlite3.SQLITE_LOCKED: "is locked",
     sqlite3.SQLITE_FULL: "could not grow: the disk is full",
-    sqlite3.SQLITE_CORRUPT: "is damaged; stop, and save what is left with `sqlite3 FILE .recover`",
+    sqlite3.SQLITE_CORRUPT: "is damaged; stop, and run `sqlite3 FILE .recover` to save what is left",
 }
 #: After these nobody knows whether the commit reached the disk.
 _UNKNOWN = {sqlite3.SQLITE_IOERR}

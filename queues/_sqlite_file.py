@@ -39,7 +39,7 @@ def path_of(url: QueueURL) -> Path:
 
 
 def prepare(path: Path) -> None:
-    """Make the file if there is none, readable by nobody else. Raises ConfigurationError for a place that isn't safe."""
+    """Make the file if there is none, readable by nobody else. Raises ConfigurationError for an unsafe place."""
     _check_directory(path.parent)
     try:
         # O_EXCL: never through a symlink, and never a file that another process has just made
@@ -92,8 +92,8 @@ def check_header(path: Path) -> None:
         raise meaning(error, path, opening=True) from error
     if size % page and not recovers:
         raise ConfigurationError(
-            f"{path} is cut short: {size} bytes are no whole pages; restore a copy, or save what is left with "
-            "`sqlite3 FILE .recover`"
+            f"{path} is cut short: {size} bytes are no whole pages; restore a copy, or run "
+            "`sqlite3 FILE .recover` to save what is left"
         )
 
 

@@ -77,11 +77,14 @@ class Handout:
     # -- one claim at a time
 
     def _ask(self) -> None:
-        self._demand.wanted = sum(self._pops.values())
-        self._demand.widest = max(self._pops.values())
+        self._measure()
         if self._claim is None:
             self._claim = Claim(self.owner, self._demand, self._arrived)
             self._thread.submit(self._claim)
+
+    def _measure(self) -> None:
+        self._demand.wanted = sum(self._pops.values())
+        self._demand.widest = max(self._pops.values(), default=0)
 
     def _arrived(self, claim: Claim) -> None:
         """In the event loop: the claim is done, or knows when it is worth another try."""
@@ -134,5 +137,6 @@ class Handout:
         if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
             self._ready.extendleft(reversed(waiting.result()))
             self._serve()
+        self._measure()
         if not self._pops:
             self._drop_claim()

@@ -37,7 +37,7 @@ class Intake:
                 places.append(index)
         for push in await self._push(ready, timeout):
             if push.accepted < push.count:
-                errors |= dict.fromkeys(places[push.accepted : push.count], push.error or self._refusal())
+                errors |= dict.fromkeys(places[push.accepted : push.count], self._reason(push))
             del places[: push.count]
         return errors
 
@@ -74,7 +74,9 @@ class Intake:
             push.expired = True
         self._thread.poke()
 
-    def _refusal(self) -> QueueError:
+    def _reason(self, push: Push) -> QueueError:
+        if isinstance(push.error, QueueError):
+            return push.error
         if self._closed:
             return QueueClosed("the queue was closed while a push waited for room")
         return QueueFull(f"the queue is at its capacity of {self._capacity} waiting events")

@@ -24,7 +24,7 @@ Page = list[tuple[int, bytes]]
 
 
 def enter(connection: sqlite3.Connection, name: str, *, full: bool) -> tuple[int, int]:
-    """The id of the queue of this name, made if need be, and a new owner's id. full: one user who wants to is enough."""
+    """The id of this queue, made if need be, and of a new owner. full: one user of the file who wants it is enough."""
     if full:
         connection.execute("PRAGMA synchronous = FULL")
     with transaction(connection, "IMMEDIATE"):

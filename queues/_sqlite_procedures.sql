@@ -22,7 +22,7 @@ CREATE TEMP TABLE settled (
 CREATE TEMP VIEW request (
     kind, n, queue, owner, receipt, now, wall, until, most, each, span, bytes, other, deliveries, args, bodies
 ) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL;
-CREATE TEMP VIEW lookup (n, most, deliveries) AS SELECT NULL, NULL, NULL;
+CREATE TEMP VIEW lookup (n, owner, most, deliveries) AS SELECT NULL, NULL, NULL, NULL;
 CREATE TEMP VIEW remember (queue, now, wall, until, most, args) AS SELECT NULL, NULL, NULL, NULL, NULL, NULL;
 CREATE TEMP VIEW unclaim (queue) AS SELECT NULL;
 CREATE TEMP VIEW line_up (queue) AS SELECT NULL;
@@ -78,7 +78,8 @@ CREATE TEMP TRIGGER lookup INSTEAD OF INSERT ON lookup BEGIN
     DELETE FROM settled;
     INSERT OR IGNORE INTO settled (seq, key, receipt)
         SELECT c.seq, c.key, c.receipt FROM json_each(NEW.deliveries) AS r CROSS JOIN json_each(r.value) AS s
-        CROSS JOIN claim AS c ON c.seq = s.value AND c.receipt = CAST(r.key AS INTEGER);
+        CROSS JOIN claim AS c ON c.seq = s.value AND c.receipt = CAST(r.key AS INTEGER)
+        WHERE c.receipt >> 32 = NEW.owner;
     INSERT INTO answer (n, value) SELECT NEW.n, count(*) FROM settled;
     UPDATE answer SET lost = (
         SELECT json_group_array(json_array(s.value, CAST(r.key AS INTEGER)))
@@ -114,30 +115,30 @@ CREATE TEMP TRIGGER line_up INSTEAD OF INSERT ON line_up BEGIN
 END;
 
 CREATE TEMP TRIGGER ack INSTEAD OF INSERT ON request WHEN NEW.kind = 'ack' BEGIN
-    INSERT INTO lookup VALUES (NEW.n, NEW.most, NEW.deliveries);
+    INSERT INTO lookup VALUES (NEW.n, NEW.owner, NEW.most, NEW.deliveries);
     INSERT INTO unclaim VALUES (NEW.queue);
     DELETE FROM message WHERE seq IN (SELECT seq FROM settled);
 END;
 
 CREATE TEMP TRIGGER release INSTEAD OF INSERT ON request WHEN NEW.kind = 'release' BEGIN
-    INSERT INTO lookup VALUES (NEW.n, NEW.most, NEW.deliveries);
+    INSERT INTO lookup VALUES (NEW.n, NEW.owner, NEW.most, NEW.deliveries);
     INSERT INTO unclaim VALUES (NEW.queue);
     INSERT INTO line_up VALUES (NEW.queue);
 END;
 
 CREATE TEMP TRIGGER started INSTEAD OF INSERT ON request WHEN NEW.kind = 'started' BEGIN
-    INSERT INTO lookup VALUES (NEW.n, NEW.most, NEW.deliveries);
+    INSERT INTO lookup VALUES (NEW.n, NEW.owner, NEW.most, NEW.deliveries);
     UPDATE claim SET started = 1 WHERE seq IN (SELECT seq FROM settled) AND NOT started;
 END;
 
 CREATE TEMP TRIGGER extend INSTEAD OF INSERT ON request WHEN NEW.kind = 'extend' BEGIN
-    INSERT INTO lookup VALUES (NEW.n, NEW.most, NEW.deliveries);
+    INSERT INTO lookup VALUES (NEW.n, NEW.owner, NEW.most, NEW.deliveries);
     UPDATE owner SET until = NEW.until WHERE id = NEW.owner;
 END;
 
 -- nack: args is an array of [seq, receipt, due, wall, start, size]; due null: at once; size null: unchanged.
 CREATE TEMP TRIGGER nack INSTEAD OF INSERT ON request WHEN NEW.kind = 'nack' BEGIN
-    INSERT INTO lookup VALUES (NEW.n, NEW.most, NEW.deliveries);
+    INSERT INTO lookup VALUES (NEW.n, NEW.owner, NEW.most, NEW.deliveries);
     UPDATE settled SET due = j.value ->> 2, wall = j.value ->> 3, start = j.value ->> 4, size = j.value ->> 5
         FROM json_each(NEW.args) AS j WHERE settled.seq = j.value ->> 0 AND settled.receipt = j.value ->> 1;
     UPDATE message SET times = 0, aside = s.due IS NOT NULL,
@@ -156,7 +157,7 @@ END;
 
 -- move: args is an array of [seq, receipt, key, start, size, due, wall]; to the queue `other`.
 CREATE TEMP TRIGGER move INSTEAD OF INSERT ON request WHEN NEW.kind = 'move' BEGIN
-    INSERT INTO lookup VALUES (NEW.n, NEW.most, NEW.deliveries);
+    INSERT INTO lookup VALUES (NEW.n, NEW.owner, NEW.most, NEW.deliveries);
     INSERT INTO message (seq, key, aside, body)
         SELECT q.tail + j.key, j.value ->> 2, j.value ->> 5 IS NOT NULL,
             substr(NEW.bodies, j.value ->> 3, j.value ->> 4)

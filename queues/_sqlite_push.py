@@ -18,6 +18,8 @@ from .message import Message
 MOST_MESSAGES = 1000
 """In one request, so that no transaction takes long."""
 MOST_BYTES = 1 << 20
+_LONGEST = 1e10
+"""Seconds; JSON has no infinity."""
 
 
 class Stored(NamedTuple):
@@ -48,6 +50,7 @@ def due_time(message: Message | None, clock: Clock, delay: float = 0.0) -> tuple
     """When it may be handed out, by the monotonic clock and by the wall clock; None: at once."""
     if message is not None and message.not_before is not None:
         delay = max(delay, message.not_before.timestamp() - clock.wall())
+    delay = min(delay, _LONGEST)
     return (clock.monotonic() + delay, clock.wall() + delay) if delay > 0 else (None, None)
 
 

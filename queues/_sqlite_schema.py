@@ -25,11 +25,11 @@ _WAL_PAGES = 4000
 
 
 def connect(path: Path, clock: Clock, synchronous: str) -> sqlite3.Connection:
-    """The connection of the thread that calls. Raises ConfigurationError, QueueUnavailable; then nothing was changed."""
+    """A connection for the thread that calls. Raises ConfigurationError, QueueUnavailable; then nothing was changed."""
     if sqlite3.sqlite_version_info < _NEEDED:
         raise ConfigurationError(
-            f"sqlite:/// needs SQLite {'.'.join(map(str, _NEEDED))} or newer, this Python has {sqlite3.sqlite_version}; "
-            "install a newer Python, or use redis://"
+            f"sqlite:/// needs SQLite {'.'.join(map(str, _NEEDED))} or newer, and this Python has "
+            f"{sqlite3.sqlite_version}; install a newer Python, or use redis://"
         )
     file.prepare(path)
     file.check_header(path)

@@ -11,7 +11,6 @@ from attrs import define
 from ._sqlite_claim import Owner
 from ._sqlite_push import due_time, stored
 from ._sqlite_requests import Answer, Row, Written, row
-from .clock import Clock
 from .message import Delivery, Message, Nack
 from .wire import encode
 
@@ -24,7 +23,7 @@ class Settle(Written):
     """kind: `ack`, `release`, `started`, `extend`, `nack` or `move`. values: what its procedure needs beside."""
 
     kind: str
-    queue: int
+    owner: Owner
     deliveries: Sequence[Delivery]
     values: Mapping[str, Any]
 
@@ -34,7 +33,7 @@ class Settle(Written):
             seq, receipt = delivery.receipt
             receipts.setdefault(str(receipt), []).append(seq)
         return row(
-            self.kind, n, queue=self.queue, most=len(self.deliveries),
+            self.kind, n, queue=self.owner.queue, owner=self.owner.id, most=len(self.deliveries),
             deliveries=orjson.dumps(receipts).decode(), **self.values,
         )  # fmt: skip
 
@@ -43,40 +42,40 @@ class Settle(Written):
         self.result = [delivery for delivery in self.deliveries if delivery.receipt in lost] if lost else []
 
 
-def settle(kind: str, queue: int, deliveries: Sequence[Delivery], **values: Any) -> list[Settle]:
+def settle(kind: str, owner: Owner, deliveries: Sequence[Delivery], **values: Any) -> list[Settle]:
     """The same for all of them."""
-    return [Settle(kind, queue, some, values) for some in _portions(deliveries)]
+    return [Settle(kind, owner, some, values) for some in _portions(deliveries)]
 
 
-def nack(queue: int, nacks: Sequence[Nack], clock: Clock) -> list[Settle]:
+def nack(owner: Owner, nacks: Sequence[Nack]) -> list[Settle]:
     """Back to the queue, each after its delay and as its message. Raises CorruptMessage for one without a JSON form."""
-    return [_nack(queue, some, clock) for some in _portions(nacks)]
+    return [_nack(owner, some) for some in _portions(nacks)]
 
 
-def _nack(queue: int, nacks: Sequence[Nack], clock: Clock) -> Settle:
+def _nack(owner: Owner, nacks: Sequence[Nack]) -> Settle:
     args: list[tuple[Any, ...]] = []
     bodies: list[bytes] = []
     start = 1
     for one in nacks:
         body = None if one.message is None else encode(one.message)
-        due, wall = due_time(one.message or one.delivery.message, clock, one.delay)
+        due, wall = due_time(one.message or one.delivery.message, owner.clock, one.delay)
         args.append((*one.delivery.receipt, due, wall, *((None, None) if body is None else (start, len(body)))))
         if body is not None:
             bodies.append(body)
             start += len(body)
     values = {"args": orjson.dumps(args).decode(), "bodies": b"".join(bodies)}
-    return Settle("nack", queue, [one.delivery for one in nacks], values)
+    return Settle("nack", owner, [one.delivery for one in nacks], values)
 
 
-def move(queue: int, pairs: Sequence[tuple[Delivery, Message]], to: Owner) -> list[Settle]:
+def move(owner: Owner, pairs: Sequence[tuple[Delivery, Message]], to: Owner) -> list[Settle]:
     """Each message into the queue of `to`, in the same file, and its delivery out of this one.
 
     Raises CorruptMessage for a message without a JSON form.
     """
-    return [_move(queue, some, to) for some in _portions(pairs)]
+    return [_move(owner, some, to) for some in _portions(pairs)]
 
 
-def _move(queue: int, pairs: Sequence[tuple[Delivery, Message]], to: Owner) -> Settle:
+def _move(owner: Owner, pairs: Sequence[tuple[Delivery, Message]], to: Owner) -> Settle:
     args: list[tuple[Any, ...]] = []
     bodies: list[bytes] = []
     start = 1
@@ -86,7 +85,7 @@ def _move(queue: int, pairs: Sequence[tuple[Delivery, Message]], to: Owner) -> S
         bodies.append(body)
         start += len(body)
     values = {"args": orjson.dumps(args).decode(), "bodies": b"".join(bodies), "other": to.queue}
-    return Settle("move", queue, [delivery for delivery, _ in pairs], values)
+    return Settle("move", owner, [delivery for delivery, _ in pairs], values)
 
 
 def _portions(items: Sequence[_T]) -> Iterator[Sequence[_T]]:
@@ -99,13 +98,12 @@ class Farewell(Written):
     """The owner leaves: what it holds goes back uncounted, but for those that `stay` with its lease."""
 
     rank: ClassVar[int] = 3
-    queue: int
-    owner: int
+    owner: Owner
     stay: Sequence[Delivery]
 
     def row(self, n: int) -> Row:
         args = orjson.dumps([delivery.receipt[0] for delivery in self.stay]).decode()
-        return row("farewell", n, queue=self.queue, owner=self.owner, args=args)
+        return row("farewell", n, queue=self.owner.queue, owner=self.owner.id, args=args)
 
     def read(self, answer: Answer) -> None:
         self.result = None

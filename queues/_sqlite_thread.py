@@ -18,13 +18,16 @@ from ._sqlite_requests import Call, Request
 from ._sqlite_schema import connect
 from ._sqlite_transaction import commit, is_more, select
 from .clock import Clock
-from .errors import NotificationError, QueueUnavailable
+from .errors import NotificationError, QueueClosed, QueueUnavailable
 
 log = logging.getLogger("notification.queues")
 
 Synchronous = Literal["full", "normal"]
-POLL_SECONDS = 0.005
+POLL_SECONDS = 0.004
 """Between looks for commits of other processes, while somebody waits."""
+_EAGER_SECONDS = 0.002
+"""The same within a second or so after such a commit."""
+_EAGER_LOOKS = 500
 _QUIET_SECONDS = 1.0
 """Without work, after which free pages go back to the file system."""
 _FREE_PAGES = 2048
@@ -47,7 +50,7 @@ class SQLiteThread:
         self._end: Request | None = None
         self._users = 0
         self._again = self._untidy = False
-        self._version = self._quiet = 0
+        self._version = self._quiet = self._eager = 0
         self._thread = threading.Thread(target=self._run, name=f"sqlite {path.name}", daemon=True)
 
     # -- called in event loops
@@ -118,7 +121,7 @@ class SQLiteThread:
 
     def _work(self) -> None:
         with closing(self._connection):
-            while self._end is None:
+            while self._end is None or self._again:
                 if not (requests := self._gather()):
                     continue
                 try:
@@ -126,6 +129,7 @@ class SQLiteThread:
                 except Exception as error:
                     log.exception("the thread of %s failed", self._path)
                     self._fail(requests, QueueUnavailable(f"{self._path}: {error!r}", may_have_been_stored=True))
+            self._fail(self._waiting, QueueClosed(f"{self._path} is closed"))
 
     def _fail(self, requests: Iterable[Request], error: NotificationError) -> None:
         self._waiting = []
@@ -168,12 +172,12 @@ class SQLiteThread:
             arrived.append(self._inbox.get_nowait())
         self._quiet = 0
         requests = [*self._waiting, *(request for request in arrived if request is not None)]
-        self._end = next((request for request in requests if isinstance(request, _End)), None)
+        self._end = self._end or next((request for request in requests if isinstance(request, _End)), None)
         return [request for request in requests if request is not self._end]
 
     def _patience(self) -> float | None:
         if self._waiting:
-            return POLL_SECONDS
+            return _EAGER_SECONDS if self._eager else POLL_SECONDS
         return _QUIET_SECONDS if self._untidy else None
 
     def _changed_elsewhere(self) -> bool:
@@ -183,6 +187,7 @@ class SQLiteThread:
             if self._quiet * (self._patience() or 0.0) >= _QUIET_SECONDS:
                 self._tidy()
             before, self._version = self._version, _number(self._connection, "data_version")
+            self._eager = _EAGER_LOOKS if before != self._version else max(0, self._eager - 1)
         except sqlite3.Error as error:
             log.warning("%s could not be looked at: %s", self._path, error)
             return True

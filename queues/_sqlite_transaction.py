@@ -85,9 +85,8 @@ def _write(connection: sqlite3.Connection, requests: Sequence[Written]) -> None:
     rows: list[Row] = [row("start"), *(request.row(n) for n, request in enumerate(requests, 1))]
     width = 1 << (len(rows) - 1).bit_length()  # few widths: each is a statement that has to be prepared once
     rows += [row(None)] * (width - len(rows))
-    connection.execute(
-        f"INSERT INTO request VALUES {', '.join([_ROW] * width)}", [value for values in rows for value in values]
-    )
+    statement = f"INSERT INTO request VALUES {', '.join([_ROW] * width)}"  # noqa: S608 - question marks and nothing else
+    connection.execute(statement, [value for values in rows for value in values])
 
 
 def _answers(connection: sqlite3.Connection) -> dict[int, Answer]:

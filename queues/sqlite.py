@@ -28,6 +28,10 @@ from .wire import delivery_of
 log = logging.getLogger("notification.queues")
 
 
+_THIRTY = Seconds(30)
+_NEW = "not open yet"
+
+
 @attrs.frozen
 class SQLiteOptions:
     """lease: seconds. capacity: the most waiting events. dedup: seconds in which an id is not stored a second time.
@@ -35,7 +39,7 @@ class SQLiteOptions:
     synchronous: `normal` does not wait for the disk; after a power loss the last accepted events may be missing.
     """
 
-    lease: Seconds = Seconds(30)
+    lease: Seconds = _THIRTY
     capacity: int | None = None
     dedup: Seconds | None = None
     synchronous: Synchronous = "full"
@@ -67,8 +71,9 @@ class SQLiteQueue(MessageQueue):
                 raise ConfigurationError(f"?{option}={value:g} must be more than 0")
         self.lease = lease
         self.capacity = capacity
-        self._path, self._name, self._dedup, self._synchronous = path, name, dedup or None, synchronous
-        self._state = "not open yet"
+        self._path, self._name, self._dedup = path, name, dedup or None
+        self._synchronous: Synchronous = synchronous
+        self._state = _NEW
         self._held: dict[Delivery, None] = {}
 
     @classmethod
@@ -80,8 +85,10 @@ class SQLiteQueue(MessageQueue):
         return cls(path_of(url), url.name, order=url.order, **attrs.asdict(options))
 
     async def open(self) -> None:
-        if self._state != "not open yet":
-            return self._check_open()
+        if self._state == "open":
+            return
+        if self._state != _NEW:
+            raise QueueClosed(f"{self._path} is closed; make a new queue to use it again")
         thread = SQLiteThread.join(self._path, self.clock, self._synchronous)
         try:
             full = self._synchronous == "full"
@@ -105,7 +112,7 @@ class SQLiteQueue(MessageQueue):
         stay = [delivery for delivery in self._held if delivery.running]
         self._held.clear()
         try:
-            await self._thread.ask(Farewell(self._owner.queue, self._owner.id, stay))
+            await self._thread.ask(Farewell(self._owner, stay))
         except QueueError as error:
             log.warning("what was not settled comes back after its lease: %s", error)
         finally:
@@ -154,27 +161,27 @@ class SQLiteQueue(MessageQueue):
     # -- settled
 
     async def ack_many(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        return await self._settle(settle("ack", self._owner.queue, deliveries)) if deliveries else []
+        return await self._settle(settle("ack", self._owner, deliveries)) if deliveries else []
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
-        await self._settle(settle("release", self._owner.queue, deliveries))
+        await self._settle(settle("release", self._owner, deliveries))
 
     async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
-        return await self._settle(nack(self._owner.queue, nacks, self.clock))
+        return await self._settle(nack(self._owner, nacks))
 
     async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
         """One transaction where `to` is a queue of the same file: a dead letter and its ack are one."""
         self._check_open()
         if not isinstance(to, SQLiteQueue) or to._state != "open" or to._thread is not self._thread or to._dedup:
             return await super().move_many(pairs, to)
-        return await self._settle(move(self._owner.queue, pairs, to._owner))
+        return await self._settle(move(self._owner, pairs, to._owner))
 
     async def started(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        return await self._ask_all(settle("started", self._owner.queue, deliveries))
+        return await self._ask_all(settle("started", self._owner, deliveries))
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         until = self.clock.monotonic() + self._owner.lease
-        lost = await self._ask_all(settle("extend", self._owner.queue, deliveries, owner=self._owner.id, until=until))
+        lost = await self._ask_all(settle("extend", self._owner, deliveries, until=until))
         self._owner.until = max(self._owner.until, until)
         return lost
 
@@ -197,15 +204,16 @@ class SQLiteQueue(MessageQueue):
 
     async def size(self) -> int:
         queue, now = self._owner.queue, self.clock.monotonic()
-        return await self._call(lambda connection: look.size(connection, queue, now))
+        size: int = await self._call(lambda connection: look.size(connection, queue, now))
+        return size
 
     async def stats(self) -> QueueStats:
         queue, now = self._owner.queue, self.clock.monotonic()
-        counts = await self._call(lambda connection: look.counts(connection, queue, self._name, now))
+        counts: look.Counts = await self._call(lambda connection: look.counts(connection, queue, self._name, now))
         return counts.stats(self.clock, self.limits)
 
     async def browse(self, *, since: datetime | str | None = None, follow: bool = False) -> AsyncIterator[Message]:
-        """What waits and is due, in order. `since` as text is the number of events ever pushed before the first wanted."""
+        """What waits and is due, in order. `since` as text: the number of events pushed before the first one wanted."""
         place = look.place(since) if isinstance(since, str) else 0
         self._check_open()
         after = (self._owner.queue << look.PLACE_BITS) + place
@@ -218,7 +226,8 @@ class SQLiteQueue(MessageQueue):
 
     async def _page(self, after: int, *, wait: bool = False) -> look.Page:
         queue = self._owner.queue
-        return await self._call(lambda connection: look.page(connection, queue, after, wait=wait))
+        rows: look.Page = await self._call(lambda connection: look.page(connection, queue, after, wait=wait))
+        return rows
 
     async def _call(self, function: Callable[[Connection], Any]) -> Any:
         self._check_open()
