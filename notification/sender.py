@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
@@ -13,6 +14,7 @@ from queues.base import MessageQueue
 from queues.clock import Alarm, Clock
 from queues.errors import PushFailed, QueueClosed, QueueError, QueueFull, QueueUnavailable
 from queues.message import Message
+from workers.outcome import describe
 from workers.pool import in_handler
 from workers.slice import TimeSlice
 
@@ -20,6 +22,10 @@ MAX_CALLERS = 10_000
 """How many callers may wait for a batch; one more gets QueueFull."""
 _BATCH = 1000
 _BATCH_BYTES = 1 << 20
+_PATIENCE = 0.25
+"""Seconds a batch waits for room before others have their turn: a handler's dispatch wants to know at once. And what
+a queue has beyond a caller's timeout to answer, at least that it is full.
+"""
 
 
 class Sender(Protocol):
@@ -68,6 +74,8 @@ class DirectSender:
 
 @define(eq=False)
 class _Caller:
+    """Until `full_at` it waits for room, until `expires` for any answer."""
+
     message: Message
     accepted: asyncio.Future[None]
     full_at: float
@@ -94,6 +102,8 @@ class BatchSender:
         self._under_way: list[_Caller] = []
         self._wake: asyncio.Future[None] | None = None
         self._alarm: Alarm | None = None
+        self._alarm_at = math.inf
+        self._closed = False
 
     @property
     def waiting(self) -> int:
@@ -101,13 +111,18 @@ class BatchSender:
 
     async def send(self, message: Message, timeout: float | None) -> None:
         if len(self._callers) >= MAX_CALLERS:
-            raise QueueFull(f"{MAX_CALLERS} callers are waiting to dispatch already")
-        await self._join(message, timeout).accepted
+            raise _crowded()
+        await self._join(message, self._clock.monotonic(), timeout).accepted
 
     async def send_all(self, messages: Sequence[Message], timeout: float | None) -> None:
         errors: dict[int, QueueError] = {}
+        began = self._clock.monotonic()
         for start in range(0, len(messages), _BATCH):
-            callers = [self._join(message, timeout) for message in messages[start : start + _BATCH]]
+            batch = messages[start : start + _BATCH]
+            if len(self._callers) >= MAX_CALLERS:
+                errors |= {start + i: _crowded() for i in range(len(batch))}
+                continue
+            callers = [self._join(message, began, timeout) for message in batch]
             try:
                 await asyncio.wait([caller.accepted for caller in callers])
             finally:
@@ -115,21 +130,24 @@ class BatchSender:
         if errors:
             raise PushFailed(errors)
 
-    def _join(self, message: Message, timeout: float | None) -> _Caller:
-        loop = asyncio.get_running_loop()
-        now = self._clock.monotonic()
-        expires = float("inf") if timeout is None else now + timeout
-        caller = _Caller(message, loop.create_future(), now if in_handler.get() else expires, expires)
+    def _join(self, message: Message, began: float, timeout: float | None) -> _Caller:
+        if self._closed:
+            raise QueueClosed("the dispatcher was stopped")
+        full_at = math.inf if timeout is None else began + timeout
+        expires = full_at + _PATIENCE
+        if in_handler.get():
+            full_at = began
+        caller = _Caller(message, asyncio.get_running_loop().create_future(), full_at, expires)
         self._callers.append(caller)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)
-        if self._alarm is None and timeout is not None:
-            self._alarm = self._clock.call_at(expires, self._expire)
+        if expires < self._alarm_at:
+            self._set_alarm(expires)
         return caller
 
     async def drained(self) -> None:
-        while callers := (*self._under_way, *self._callers):
-            await asyncio.wait([caller.accepted for caller in callers])
+        while left := [c.accepted for c in (*self._under_way, *self._callers) if not c.accepted.done()]:
+            await asyncio.wait(left)
 
     async def run(self) -> None:
         """Push batch after batch until cancelled; whoever is left then learns that nothing was stored."""
@@ -156,8 +174,8 @@ class BatchSender:
 
     async def _push(self, batch: list[_Caller]) -> None:
         self._under_way = batch
-        patience = min((caller.full_at for caller in batch), default=0.0) - self._clock.monotonic()
-        timeout = None if patience == float("inf") else max(0.0, patience)
+        patience = min(caller.full_at for caller in batch) - self._clock.monotonic()
+        timeout = min(max(0.0, patience), _PATIENCE)
         errors: dict[int, QueueError] = {}
         try:
             await self._queue.push_many([caller.message for caller in batch], timeout=timeout)
@@ -166,7 +184,7 @@ class BatchSender:
         except QueueError as error:
             errors = dict.fromkeys(range(len(batch)), error)
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; its callers get a declared error
-            unknown = QueueUnavailable(f"push failed: {error!r}", may_have_been_stored=True)
+            unknown = QueueUnavailable(f"push failed: {describe(error)}", may_have_been_stored=True)
             errors = dict.fromkeys(range(len(batch)), unknown)
         self._under_way = []
         self._answer(batch, errors)
@@ -187,27 +205,32 @@ class BatchSender:
                 caller.accepted.set_exception(error)
         self._callers.extendleft(reversed(again))
 
-    def _expire(self) -> None:
-        """Tell those whose time is up, and look again when the next one's is."""
-        self._alarm = None
-        now = self._clock.monotonic()
-        soonest = float("inf")
-        for caller in (*self._under_way, *self._callers):
-            if caller.accepted.done():
-                continue
-            if caller.expires <= now:
-                text = "the queue gave no answer in time" + ("" if caller.sent else "; nothing was sent")
-                caller.accepted.set_exception(QueueUnavailable(text, may_have_been_stored=caller.sent))
-            else:
-                soonest = min(soonest, caller.expires)
-        if soonest < float("inf"):
-            self._alarm = self._clock.call_at(soonest, self._expire)
-
-    def _give_up(self) -> None:
+    def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:
             self._alarm.cancel()
+        self._alarm_at = when
+        self._alarm = self._clock.call_at(when, self._expire) if when < math.inf else None
+
+    def _expire(self) -> None:
+        """Tell those whose time is up, forget them, and look again when the next one's is."""
+        now = self._clock.monotonic()
+        for caller in (*self._under_way, *self._callers):
+            if caller.expires <= now and not caller.accepted.done():
+                text = "the queue gave no answer in time" + ("" if caller.sent else "; nothing was sent")
+                caller.accepted.set_exception(QueueUnavailable(text, may_have_been_stored=caller.sent))
+        self._callers = deque(caller for caller in self._callers if not caller.accepted.done())
+        left = (caller.expires for caller in (*self._under_way, *self._callers) if not caller.accepted.done())
+        self._set_alarm(min(left, default=math.inf))
+
+    def _give_up(self) -> None:
+        self._closed = True
+        self._set_alarm(math.inf)
         for caller in (*self._under_way, *self._callers):
             if not caller.accepted.done():
                 closed = QueueUnavailable("stopped before the queue answered", may_have_been_stored=True)
                 caller.accepted.set_exception(closed if caller.sent else QueueClosed("the dispatcher was stopped"))
         self._callers.clear()
+
+
+def _crowded() -> QueueFull:
+    return QueueFull(f"{MAX_CALLERS} callers are waiting to dispatch already")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Self
 from attrs import frozen
 
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import PushFailed, QueueError, Unsupported
+from .errors import PushFailed, QueueError, QueueFull, Unsupported
 from .message import DEFAULT_LIMITS, Delivery, Limits, Message, Nack
 
 if TYPE_CHECKING:
@@ -112,11 +112,17 @@ class MessageQueue(ABC):
         """Connect for pushing. Consuming begins with the first pop. Raises ConfigurationError, QueueUnavailable."""
 
     async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
-        """Store many, in order. Raises PushFailed naming those that were not stored; the others are in."""
-        errors = {}
+        """Store many, in order. Raises PushFailed naming those that were not stored; the others are in.
+
+        Of what is behind the first one that finds no room nothing is stored: it would overtake that one.
+        """
+        errors: dict[int, QueueError] = {}
         for index, message in enumerate(messages):
             try:
                 await self.push(message, timeout=timeout)
+            except QueueFull as full:
+                errors |= dict.fromkeys(range(index, len(messages)), full)
+                break
             except QueueError as error:
                 errors[index] = error
         if errors:

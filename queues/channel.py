@@ -72,6 +72,9 @@ class ChannelQueue(MessageQueue):
         for index, message in enumerate(messages):
             try:
                 await self.push(message, timeout=None if deadline is None else deadline - self.clock.monotonic())
+            except QueueFull as full:
+                errors |= dict.fromkeys(range(index, len(messages)), full)
+                break
             except QueueError as error:
                 errors[index] = error
         if errors:
