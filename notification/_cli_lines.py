@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncio import Future
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from io import FileIO
 from signal import Signals
 
@@ -15,7 +16,7 @@ from queues.errors import CorruptMessage, NotificationError, PushFailed, QueueEr
 from queues.message import Message
 
 from .dispatcher import EventDispatcher
-from .event import spec_named
+from .event import EventSpec, spec_named
 from .ndjson import Line, LineReader
 
 _CHUNK = 256 * 1024
@@ -117,14 +118,20 @@ def known(message: Message) -> Message:
 
     Raises CorruptMessage for data that do not fit.
     """
-    try:
-        spec = spec_named(message.type)
-    except UnknownEvent:
-        return message
-    if message.version > spec.version:
+    spec = _spec(message.type)
+    if spec is None or message.version > spec.version:
         return message
     event = spec.codec.decode(message.data)
     return message if message.key is not None else evolve(message, key=spec.key_of(event))
+
+
+@lru_cache(4096)
+def _spec(type_name: str) -> EventSpec | None:
+    """The class of this type. Remembered: to find no class takes longer than all the rest of a line."""
+    try:
+        return spec_named(type_name)
+    except UnknownEvent:
+        return None
 
 
 async def _read(stream: FileIO, stopping: Future[Signals]) -> bytes | None:

@@ -87,11 +87,9 @@ class LineReader:
 
     def _message(self, raw: bytes) -> Message:
         message = decode(self._complete(raw), self._limits)
-        return evolve(
-            message.pristine(),
-            not_before=message.not_before,
-            time=self._clock.now() if message.time is EPOCH else message.time,
-        )
+        if _has_lived(message):
+            message = evolve(message.pristine(), not_before=message.not_before)
+        return evolve(message, time=self._clock.now()) if message.time is EPOCH else message
 
     def _complete(self, raw: bytes) -> bytes:
         """The line as a CloudEvents event. What is none, and can't be made one, is for `decode` to refuse."""
@@ -103,12 +101,19 @@ class LineReader:
             return raw
         document = _spelled_out(document)
         document.setdefault("source", self._source)
+        document.setdefault("time", self._clock.now())
         if "id" not in document:
             document["id"] = self._next_id(self.number, raw)
         try:
             return orjson.dumps({"specversion": "1.0", **document})
         except TypeError as error:
             raise CorruptMessage(escape(str(error))) from None
+
+
+def _has_lived(message: Message) -> bool:
+    """Whether it has marks of retries, deaths or dead letters: sent again, an event begins anew."""
+    marks = (message.deliveries, message.handlers, message.group, message.first_error, message.dead)
+    return message.attempt != 1 or any(marks)
 
 
 def _spelled_out(short: dict[str, Any]) -> dict[str, Any]:
