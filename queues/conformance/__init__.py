@@ -7,6 +7,9 @@
         def make_queue(self, tmp_path):
             return lambda **options: MyQueue(tmp_path / "store", **options)
 
+Where two queues that were made so do not see the same messages, as with one that keeps them in itself, write
+`shared = False` beside the fixture.
+
 It needs pytest and pytest-asyncio, in any mode. Groups that a queue skips, because it does not declare a capability or
 does not know an option, are printed at the end of the run with the reason. What else can be overridden stands in
 `queues.conformance.suite.Suite`.

@@ -48,6 +48,8 @@ class Owners:
         queue.limits = limits or queue.limits
         await self._enter(queue)
         await self._check(queue, needs)
+        if given.get("capacity") is not None and queue.capacity is None:
+            self.skip("no capacity")
         return queue
 
     async def retrying(self, needs: Capability = NO_CAPABILITY, **options: Any) -> MessageQueue:
