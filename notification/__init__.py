@@ -1,5 +1,6 @@
 """Dispatch typed events through a queue to workers that retry, dead-letter and never lose them."""
 
+from queues import wire
 from queues.base import Capability, MessageQueue, QueueStats
 from queues.errors import (
     ConfigurationError,
@@ -64,4 +65,5 @@ __all__ = [
     "event",
     "open_queue",
     "register_queue",
+    "wire",
 ]
