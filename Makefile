@@ -6,6 +6,7 @@ WORKERS ?= 8
 PYTHON ?=
 export PYTHON
 PY := .venv/bin/python
+CODE := notification queues workers examples tests
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -25,8 +26,8 @@ test: lint ## install what the tests need, lint, type-check, test
 	$(PY) -m pytest -m "not soak"
 
 lint: .venv/.installed-test ## ruff, mypy --strict, pyright
-	$(PY) -m ruff check
-	$(PY) -m ruff format --check
+	$(PY) -m ruff check $(CODE)
+	$(PY) -m ruff format --check $(CODE)
 	$(PY) -m mypy --strict
 	$(PY) -m pyright
 

@@ -248,9 +248,9 @@ def test_send_stops_at_a_queue_that_takes_no_more(shell: Shell) -> None:
     """It does not try every line of a long file in vain."""
     lines = "".join(f'{{"type": "a", "data": {n}}}\n' for n in range(5))
     done = shell("send", "--file", "-", "--queue", f"{QUEUE}?capacity=3", "--timeout", "0.3", stdin=lines)
-    assert done.returncode == 1
-    assert "stdin: stopped at line" in done.stderr
-    assert shell.stats()["waiting"] <= 3
+    assert (done.returncode, done.stdout) == (1, "3 events sent, 2 lines not\n")
+    assert "stdin: stopped at line 4: the queue is at its capacity of 3" in done.stderr
+    assert shell.stats()["waiting"] == 3
 
 
 def test_send_shows_a_bar_on_a_terminal(shell: Shell) -> None:
