@@ -195,7 +195,12 @@ def _options() -> argparse.Namespace:
     parser.add_argument("events", type=Path, nargs="?", default=SHIPPED, help="NDJSON; default: the shop's own")
     parser.add_argument("--queue", help="queue URL; default: sqlite:///run/shop.db")
     parser.add_argument("--workers", type=int, default=8)
-    return parser.parse_args()
+    options = parser.parse_args()
+    if not options.events.is_file():
+        parser.error(f"there is no file {str(options.events)!r}")
+    if options.workers < 1:
+        parser.error("--workers: at least 1")
+    return options
 
 
 if __name__ == "__main__":

@@ -163,6 +163,15 @@ def test_stopped_by_a_signal_it_goes_on_without_waiting_for_a_lease(tmp_path: Pa
     assert figures(printed)["not accounted for"] == 0
 
 
+@pytest.mark.parametrize("words", [["nowhere.ndjson"], ["--workers", "0"], ["--queue", "sqlit:///x.db"]])
+def test_wrong_usage_is_told_in_a_line(tmp_path: Path, words: list[str]) -> None:
+    """And exits with 2."""
+    done = subprocess.run(command(*words), cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
+    assert done.returncode == 2
+    assert "Traceback" not in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
 def test_two_processes_are_not_at_the_same_run(tmp_path: Path) -> None:
     """The second one says so."""
     first = Killed(tmp_path)
