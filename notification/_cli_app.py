@@ -46,7 +46,7 @@ def load(target: str) -> EventDispatcher:
 
 def queue_of(dispatcher: EventDispatcher) -> MessageQueue:
     """The queue it was given."""
-    return dispatcher._queue
+    return dispatcher.queue
 
 
 def count_handlers(dispatcher: EventDispatcher) -> int:

@@ -8,6 +8,7 @@ from functools import partial
 
 from attrs import evolve, frozen
 
+from queues.around import QueueAround
 from queues.base import Capability, MessageQueue
 from queues.clock import Clock
 from queues.delayed import DelayedQueue
@@ -24,6 +25,8 @@ from .routing import Router, order_of
 from .settings import Settings, Unhandled
 
 log = logging.getLogger("notification.dispatcher")
+_MAX_KNOWN = 4096
+"""The most types to remember something about."""
 
 
 def build(queue: str | MessageQueue, clock: Clock) -> MessageQueue:
@@ -41,7 +44,7 @@ def build_dead(queue: MessageQueue, dead_letter: str | MessageQueue | None, cloc
         return build(dead_letter, clock)
     if queue.url is None:
         raise ConfigurationError(
-            f"{type(queue).__name__} was not opened by URL, so it has no dead-letter sibling; "
+            f"{name_of(queue)} was not opened by URL, so it has no dead-letter sibling; "
             "pass dead_letter=, a queue or a URL"
         )
     dead = open_queue(queue.url.sibling(DEAD))
@@ -85,7 +88,11 @@ def _keyed(queue: MessageQueue, handler: Handler) -> str:
 
 def name_of(queue: MessageQueue) -> str:
     """A queue as an error or a log line names it, without secrets."""
-    return str(queue.url) if queue.url is not None else type(queue).__name__
+    if queue.url is not None:
+        return str(queue.url)
+    while isinstance(queue, QueueAround):
+        queue = queue.inner
+    return type(queue).__name__
 
 
 def key_of(queue: MessageQueue, handlers: Handlers) -> Callable[[Message], str | None]:
@@ -102,7 +109,7 @@ def key_of(queue: MessageQueue, handlers: Handlers) -> Callable[[Message], str |
         ordered = orders.get(message.type)
         if ordered is None:
             ordered = order_of([handler.order for handler in handlers.of(message.type)]) != "none"
-            if len(orders) < 4096:
+            if len(orders) < _MAX_KNOWN:
                 orders[message.type] = ordered
         return message.key if ordered else None
 
@@ -120,14 +127,15 @@ class _ProcessOrder:
 
     def __call__(self, message: Message) -> str | None:
         if message.key is not None and not self._waived and message.type not in self._known:
-            self._known.add(message.type)
-            if len(self._known) < 4096:
-                log.warning(
-                    "events of type %s have keys, and %s keeps their order only within each process",
-                    message.type,
-                    self._name,
-                )
+            self._warn(message.type)
         return message.key
+
+    def _warn(self, type_name: str) -> None:
+        if len(self._known) < _MAX_KNOWN:  # types come from outside; what is remembered of them is bounded
+            self._known.add(type_name)
+            log.warning(
+                "events of type %s have keys, and %s keeps their order only within each process", type_name, self._name
+            )
 
 
 def make_composer(queue: MessageQueue, settings: Settings, clock: Clock) -> Composer:
@@ -174,5 +182,5 @@ def _mark(queue: MessageQueue, letter: Message) -> Message:
     """Note on a dead letter where it died."""
     url = queue.url
     assert letter.dead is not None
-    origin = url.name if url is not None else type(queue).__name__
+    origin = url.name if url is not None else name_of(queue)
     return evolve(letter, dead=evolve(letter.dead, origin=origin, group=(url.group if url else None) or ""))

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Coroutine, Iterable, Mapping
 from datetime import datetime
 from typing import Any, Protocol
 
-from .offloop import LoopThread
+from .offloop import wait_for
 from .report import Dispatched
 
 
@@ -23,11 +24,11 @@ class _Dispatching(Protocol):
 
 
 class BlockingDispatcher:
-    """`dispatch` and `dispatch_many` as plain calls, from any thread but the loop's own."""
+    """`dispatch` and `dispatch_many` as plain calls, from any thread but that of the dispatcher's loop."""
 
-    def __init__(self, dispatcher: _Dispatching, thread: LoopThread) -> None:
+    def __init__(self, dispatcher: _Dispatching, loop: asyncio.AbstractEventLoop) -> None:
         self._dispatcher = dispatcher
-        self._thread = thread
+        self._loop = loop
 
     def dispatch(
         self,
@@ -41,10 +42,9 @@ class BlockingDispatcher:
         timeout: float | None = 5.0,
     ) -> Dispatched:
         """As `EventDispatcher.dispatch`, and blocks until the queue has accepted the event."""
-        return self._thread.call(
-            self._dispatcher.dispatch(event, id=id, key=key, delay=delay, headers=headers, timeout=timeout)
-        )
+        coroutine = self._dispatcher.dispatch(event, id=id, key=key, delay=delay, headers=headers, timeout=timeout)
+        return wait_for(coroutine, self._loop)
 
     def dispatch_many(self, events: Iterable[Any], /, *, timeout: float | None = 5.0) -> list[Dispatched]:
         """As `EventDispatcher.dispatch_many`, and blocks until the queue has answered."""
-        return self._thread.call(self._dispatcher.dispatch_many(events, timeout=timeout))
+        return wait_for(self._dispatcher.dispatch_many(events, timeout=timeout), self._loop)

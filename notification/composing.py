@@ -13,12 +13,13 @@ from typing import Any
 
 from attrs import evolve
 
-from queues.checks import check, check_key
+from queues.checks import check, check_depth, check_key
 from queues.clock import Clock
 from queues.errors import ConfigurationError, CorruptMessage
 from queues.message import Limits, Message
 from queues.wire import encode
 
+from .codec.form import Mismatch
 from .codec.raw import encode_raw
 from .event import spec_of
 
@@ -58,7 +59,7 @@ class Composer:
         delay: float | datetime = 0, headers: Mapping[str, str] | None = None,
     ) -> Message:  # fmt: skip
         """The message of an event, encoded. Raises UnknownEvent and CorruptMessage."""
-        message = self._of_message(event) if isinstance(event, Message) else self._of_event(event, key)
+        message = self._of_message(event, key) if isinstance(event, Message) else self._of_event(event, key)
         if id is not None or headers is not None or self._on_dispatch or delay != 0:
             message = self._with(message, id, headers, delay)
         if message.data is not event:
@@ -83,12 +84,12 @@ class Composer:
             version=spec.version,
         )
 
-    def _of_message(self, message: Message) -> Message:
+    def _of_message(self, message: Message, key: str | None) -> Message:
         """One that somebody built, for a type without a class."""
-        if not isinstance(message.data, bytes):
-            message = evolve(message, data=encode_raw(message.data))
+        if key is not None:
+            message = evolve(message, key=key)
         check(message, self._limits)
-        return message
+        return message if isinstance(message.data, bytes) else evolve(message, data=_json_of(message))
 
     def _with(
         self, message: Message, id_: str | None, headers: Mapping[str, str] | None, delay: float | datetime
@@ -121,6 +122,18 @@ class Composer:
                 f"event {message.type!r} of {size} bytes, the limit is {self._limits.event}; "
                 "store what is large elsewhere and dispatch where it is, or raise ?max_event="
             )
+
+
+def _json_of(message: Message) -> Any:
+    """A copy of its data. Raises CorruptMessage for what is not JSON."""
+    try:
+        data = encode_raw(message.data)
+    except Mismatch as error:
+        raise CorruptMessage(f"event {message.type!r} has no JSON form: {error}") from None
+    except RecursionError:
+        raise CorruptMessage(f"event {message.type!r} is nested too deeply, or holds itself") from None
+    check_depth([data])  # the event around it is a level too
+    return data
 
 
 def default_source() -> str:

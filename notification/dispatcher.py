@@ -7,32 +7,29 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Self, TypeVar, overload
 
-import anyio
-
 from queues.base import MessageQueue, QueueStats
 from queues.clock import SYSTEM_CLOCK, Clock
 from queues.errors import ConfigurationError, QueueClosed
 from queues.message import Message
 from workers.retry import RetryPolicy
 
-from .assembly import Needs, PoolMaker, build, build_dead, make_composer
 from .blocking import BlockingDispatcher
-from .composing import Composer, default_source
+from .composing import default_source
 from .context import Context, Middleware
-from .event import spec_of_class
-from .handlers import Handler, Handlers, Order
+from .handlers import Handler, Handlers, Order, what_is_handled
 from .inspection import health_of, is_finished, stats_of
-from .offloop import LoopThread, OnDone
+from .life import Life
+from .offloop import OnDone
 from .report import Dispatched, Health, StopReport
-from .service import Service, check_workers
 from .settings import Settings, Unhandled
-from .signals import stopped_by_signal
 
 E = TypeVar("E")
 HandlerOf = TypeVar("HandlerOf", bound=Callable[..., Any])
 EventHandler = Callable[[E], Awaitable[None] | None] | Callable[[E, Context], Awaitable[None] | None]
 
 _DEFAULT_RETRY = RetryPolicy()
+_LOOK_AGAIN = 0.02
+"""Seconds between two looks of join()."""
 
 
 class EventDispatcher:
@@ -61,7 +58,7 @@ class EventDispatcher:
         unhandled: Unhandled = "retry",
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
-        self._settings = Settings(
+        settings = Settings(
             retry=retry,
             dead_letter=dead_letter,
             middleware=tuple(middleware),
@@ -72,20 +69,14 @@ class EventDispatcher:
             source=default_source() if source is None else source,
             unhandled=unhandled,
         )
-        self._clock = clock
-        self._queue = build(queue, clock)
         self._handlers = Handlers()
-        self._service: Service | None = None
-        self._compose: Composer | None = None
-        self._report = StopReport()
+        self._life = Life(queue, settings, self._handlers, clock)
 
     # -- set up
 
     def use(self, queue: str | MessageQueue) -> None:
         """Take another queue instead, before the dispatcher is open."""
-        if self._service is not None:
-            raise ConfigurationError("use() comes too late: the dispatcher is open")
-        self._queue = build(queue, self._clock)
+        self._life.use(queue)
 
     @overload
     def on(
@@ -107,12 +98,9 @@ class EventDispatcher:
         retry, timeout: default to the dispatcher's. order: `key`, or less: see `Needs`. Returns the function unchanged.
         Raises ConfigurationError.
         """
-        if self._service is not None and self._service.pool is not None:
+        if self._life.service is not None and self._life.service.pool is not None:
             raise ConfigurationError("on() comes too late: the workers have started")
-        spec = None if isinstance(event, str) else spec_of_class(event)
-        pattern = event if isinstance(event, str) else spec.name if spec is not None else ""
-        if not pattern or len(pattern) > 256 or not pattern.isprintable():
-            raise ConfigurationError("a pattern is 1 to 256 printable characters, like 'github.*'")
+        pattern, spec = what_is_handled(event)
 
         def register(function: HandlerOf) -> HandlerOf:
             handler = Handler.of(function, pattern, spec, name=name, retry=retry, timeout=timeout, order=order)
@@ -141,14 +129,14 @@ class EventDispatcher:
         for a full or silent queue; inside a handler a full queue raises at once.
         Raises UnknownEvent, CorruptMessage (no JSON form, over a limit), QueueFull, QueueUnavailable, QueueClosed.
         """
-        service, compose = self._opened()
+        service, compose = self._life.opened()
         message = compose(event, id=id, key=key, delay=delay, headers=headers)
         await service.sender.send(message, timeout)
         return Dispatched(message.id)
 
     async def dispatch_many(self, events: Iterable[Any], /, *, timeout: float | None = 5.0) -> list[Dispatched]:
         """Dispatch many at once, in order. Raises PushFailed naming those that were not accepted; the others are in."""
-        service, compose = self._opened()
+        service, compose = self._life.opened()
         messages = [compose(event) for event in events]
         await service.sender.send_all(messages, timeout)
         return [Dispatched(message.id) for message in messages]
@@ -159,7 +147,7 @@ class EventDispatcher:
         on_done: called in the event loop with a Dispatched or the exception; without it a failure is an error in the
         log, and counted. What is wrong with the event itself is raised here.
         """
-        service, compose = self._opened()
+        service, compose = self._life.opened()
         service.soon.put(compose(event), on_done)
 
     @contextmanager
@@ -169,11 +157,8 @@ class EventDispatcher:
         The dispatcher is opened at first use, in the one loop thread of this process, and closed when the process
         ends. Open it after a fork, not before.
         """
-        thread = LoopThread.get()
-        if self._service is None:
-            thread.call(self.start(workers=0))
-            thread.at_exit(self.stop)
-        yield BlockingDispatcher(self, thread)
+        service = self._life.open_off_loop(self.dispatch)
+        yield BlockingDispatcher(self, service.loop)
 
     # -- life
 
@@ -183,33 +168,15 @@ class EventDispatcher:
         Raises ConfigurationError when the queue can't do what the handlers need, QueueUnavailable when it can't be
         reached.
         """
-        check_workers(workers)
-        if self._service is None:
-            await self._open()
-        service, _ = self._opened()
-        if workers == 0:
-            return
-        if service.pool is not None:
-            raise ConfigurationError(f"started already, with {len(service.pool.workers)} workers; start() works once")
-        Needs(self._handlers, self._settings.unhandled).check(service.queue)
-        dead = build_dead(service.queue, self._settings.dead_letter, self._clock)
-        make = PoolMaker(self._settings, self._handlers, self._clock, self.dispatch, workers)
-        await service.consume(dead, make)
+        await self._life.start(workers, self.dispatch)
 
     async def stop(self, *, grace: float | None = None) -> StopReport:
         """Within `grace` seconds: fetch no more, finish handlers, settle, hand back, close. Idempotent."""
-        if self._service is None:
-            return self._report
-        self._report = await self._service.stop(self._settings.grace if grace is None else grace)
-        return self._report
+        return await self._life.stop(grace)
 
     async def run(self, workers: int = 1) -> StopReport:
         """Start, work until SIGINT or SIGTERM, and stop in order. A second signal ends the process at once."""
-        async with stopped_by_signal() as stopping:
-            await self.start(workers)
-            assert self._service is not None
-            await self._service.ended(or_when=stopping)
-            return await self.stop()
+        return await self._life.run(workers, self.dispatch)
 
     async def __aenter__(self) -> Self:
         await self.start(workers=0)
@@ -221,54 +188,38 @@ class EventDispatcher:
     # -- looked at
 
     @property
+    def queue(self) -> MessageQueue:
+        """The queue it was given, or opens by URL."""
+        return self._life.queue
+
+    @property
     def capacity(self) -> int | None:
         """The most events that may wait in the queue; None: unbounded."""
-        return self._queue.capacity
+        return self.queue.capacity
 
     @property
     def dead_letters(self) -> MessageQueue:
         """The queue of dead letters, once workers have started."""
-        if self._service is None or self._service.dead is None:
+        service = self._life.service
+        if service is None or service.dead is None:
             raise QueueClosed("the dead letters are opened by start() with workers")
-        return self._service.dead
+        return service.dead
 
     async def size(self) -> int:
         """Events that wait, not yet handed out."""
-        service, _ = self._opened()
+        service, _ = self._life.opened()
         return await service.queue.size()
 
     async def stats(self) -> QueueStats:
         """The queue's figures, with the number of dead letters."""
-        service, _ = self._opened()
+        service, _ = self._life.opened()
         return await stats_of(service)
 
     async def join(self) -> None:
         """Wait until the queue shows nothing waiting, in flight or delayed, and nothing is on its way to it."""
-        while not await is_finished(self._opened()[0]):
-            with anyio.move_on_after(0.02):
-                await anyio.sleep_forever()
+        while not await is_finished(self._life.opened()[0]):
+            await SYSTEM_CLOCK.sleep(_LOOK_AGAIN)  # other processes, which may do the work, are in real time
 
     async def health(self) -> Health:
         """For probes. Never raises."""
-        return await health_of(self._service)
-
-    # -- assembled once
-
-    async def _open(self) -> None:
-        self._service = Service(self._queue, self._clock)
-        try:
-            await self._service.opened()
-        except BaseException:
-            self._service = None
-            raise
-        self._compose = make_composer(self._queue, self._settings, self._clock)
-
-    def _opened(self) -> tuple[Service, Composer]:
-        service = self._service
-        if service is None or self._compose is None:
-            raise QueueClosed("the dispatcher is not open; use `async with dispatcher:` or await dispatcher.start()")
-        if service.over:
-            raise QueueClosed(
-                f"the dispatcher has stopped: {service.failure or 'stop() was called'}"
-            ) from service.failure
-        return service, self._compose
+        return await health_of(self._life.service)

@@ -17,7 +17,7 @@ from workers.desk import Desk
 from workers.retry import RetryPolicy
 
 from .context import Context, Middleware, Send
-from .event import EventSpec
+from .event import EventSpec, spec_of_class
 
 Order = Literal["key", "process", "none"]
 Invoke = Callable[[Any, Delivery, Desk], Awaitable[None]]
@@ -59,6 +59,16 @@ class Handler:
     def matches(self, type_name: str) -> bool:
         """Whether events of this type are for it."""
         return self.pattern == type_name or ("*" in self.pattern and _fits(self.pattern, type_name))
+
+
+def what_is_handled(event: type[Any] | str) -> tuple[str, EventSpec | None]:
+    """The pattern that events have to fit, and their spec if they are of one class. Raises ConfigurationError."""
+    if not isinstance(event, str):
+        spec = spec_of_class(event)
+        return spec.name, spec
+    if not event or len(event) > 256 or not event.isprintable():
+        raise ConfigurationError("a pattern is 1 to 256 printable characters, like 'github.*'")
+    return event, None
 
 
 class Handlers:

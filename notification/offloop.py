@@ -9,9 +9,10 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
+from contextvars import Context
 from typing import Any, TypeVar
 
-from queues.errors import ConfigurationError, PushFailed, QueueFull
+from queues.errors import ConfigurationError, NotificationError, PushFailed, QueueClosed, QueueFull
 from queues.message import Message
 
 from .report import Dispatched
@@ -48,10 +49,16 @@ class Soon:
         with self._lock:
             if self.waiting >= MAX_SOON:
                 raise QueueFull(f"{MAX_SOON} events are on their way from dispatch_soon already")
+            if not self._scheduled:
+                self._schedule()
+            self._scheduled = True
             self._waiting.append((message, on_done))
-            scheduled, self._scheduled = self._scheduled, True
-        if not scheduled:
-            self._loop.call_soon_threadsafe(self._begin)
+
+    def _schedule(self) -> None:
+        try:  # in a context of its own: that of a handler would forbid it to wait for room
+            self._loop.call_soon_threadsafe(self._begin, context=Context())
+        except RuntimeError:
+            raise QueueClosed("the event loop in which the dispatcher was opened is closed") from None
 
     def _begin(self) -> None:
         task = self._loop.create_task(self._send())
@@ -91,8 +98,8 @@ class Soon:
 
     async def drained(self) -> None:
         """Wait until everything is on its way no more."""
-        while self._tasks:
-            await asyncio.wait(list(self._tasks))
+        while self._tasks or self._scheduled:
+            await asyncio.wait(self._tasks) if self._tasks else await asyncio.sleep(0)
 
 
 class LoopThread:
@@ -103,9 +110,14 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
+        self.opening = threading.Lock()
+        """Held while a dispatcher is opened, which only one of several threads should do."""
         self.loop = asyncio.new_event_loop()
         self._stops: list[Callable[[], Coroutine[Any, Any, object]]] = []
+        running = threading.Event()
+        self.loop.call_soon(running.set)
         threading.Thread(target=self.loop.run_forever, name="notification-loop", daemon=True).start()
+        running.wait()
         atexit.register(self._stop)
 
     @classmethod
@@ -116,18 +128,35 @@ class LoopThread:
                 cls._instance = cls()
             return cls._instance
 
-    def call(self, coroutine: Coroutine[Any, Any, _T]) -> _T:
-        """Run a coroutine there and wait for its result."""
-        if threading.current_thread().name == "notification-loop":
-            coroutine.close()
-            raise ConfigurationError("blocking() inside its own event loop would wait for itself; await dispatch()")
-        return asyncio.run_coroutine_threadsafe(coroutine, self.loop).result()
-
     def at_exit(self, stop: Callable[[], Coroutine[Any, Any, object]]) -> None:
         """Have `stop` awaited when the process ends."""
         self._stops.append(stop)
 
     def _stop(self) -> None:
-        if self.pid == os.getpid():
-            for stop in self._stops:
-                self.call(stop())
+        if self.pid != os.getpid():
+            return
+        for stop in self._stops:
+            try:
+                wait_for(stop(), self.loop)
+            except Exception:
+                log.exception("stopping a dispatcher at the end of the process failed")
+
+
+def wait_for(coroutine: Coroutine[Any, Any, _T], loop: asyncio.AbstractEventLoop) -> _T:
+    """Run a coroutine in a loop that lives in another thread, and wait for its result."""
+    if (refusal := _refusal(loop)) is not None:
+        coroutine.close()
+        raise refusal
+    return asyncio.run_coroutine_threadsafe(coroutine, loop).result()
+
+
+def _refusal(loop: asyncio.AbstractEventLoop) -> NotificationError | None:
+    """Why waiting for this loop would last for ever, if it would."""
+    if not loop.is_running():
+        return QueueClosed("the event loop in which the dispatcher was opened runs no more")
+    try:
+        here = asyncio.get_running_loop()
+    except RuntimeError:
+        return None
+    text = "blocking() inside its own event loop would wait for itself; await dispatch()"
+    return ConfigurationError(text) if here is loop else None

@@ -10,7 +10,7 @@ import anyio.lowlevel
 from attrs import evolve, frozen
 
 from queues.clock import Clock
-from queues.errors import CorruptMessage, UnknownEvent
+from queues.errors import CorruptMessage, UnknownEvent, escape
 from queues.message import CORRUPT_TYPE, Delivery, Message
 from workers.desk import Desk, is_stray_cancellation
 from workers.outcome import DONE, UNTOUCHED, Dead, Failure, Outcome, Untouched, bury, conclude, describe
@@ -36,7 +36,9 @@ class Route:
         if not message.handlers:
             return list(self.steps)
         for name in set(message.handlers) - {step.name for step in self.steps}:
-            log.warning("event %s (%s) is for handler %s, which is not registered here", message.id, message.type, name)
+            log.warning(
+                "event %s (%s) is for handler %s, which is not registered here", message.id, message.type, escape(name)
+            )
         return [step for step in self.steps if step.name in message.handlers]
 
 
@@ -166,7 +168,7 @@ class Router:
 
     def _corrupt(self, delivery: Delivery, reason: str) -> Outcome:
         message = delivery.expect()
-        log.error("event %s (%s, %d bytes) can't be read: %s", message.id, message.type, delivery.size, reason)
+        log.error("event %s (%s, %d bytes) can't be read: %s", message.id, message.type, delivery.size, escape(reason))
         return Dead(bury(message, "corrupt", reason, self._clock.now()))
 
     def _nobody(self, message: Message) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
@@ -48,6 +49,8 @@ class Service:
         self.sender: Sender
         self.soon: Soon
         self.closing = False
+        self.loop = asyncio.get_running_loop()
+        self.pid = os.getpid()
         self._commands: asyncio.Queue[Start | None] = asyncio.Queue()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._grace = 0.0
@@ -57,7 +60,12 @@ class Service:
 
     async def opened(self) -> None:
         """Wait until the queue is open; raises what opening raised."""
-        await _first_of(self._opened, self._task)
+        try:
+            await _first_of(self._opened, self._task)
+        except asyncio.CancelledError:
+            if not self._opened.done():
+                self._task.cancel()
+            raise
         if self._task.done():
             await self._task
         await self._opened
@@ -133,7 +141,7 @@ class Service:
         with until(self.clock, deadline):
             await self.soon.drained()
         if self.pool is not None:
-            self.pool.stop(self._grace)
+            self.pool.stop(max(0.0, deadline - self.clock.monotonic()))
             await self.pool.ended.wait()
         with until(self.clock, deadline):
             await self.sender.drained()

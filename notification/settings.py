@@ -27,7 +27,7 @@ def _more_than_zero(_: object, attribute: Attribute[Any], value: float) -> None:
         raise ConfigurationError(f"{attribute.name}={value!r} must be more than 0")
 
 
-def _one_of_unhandled(_: object, attribute: Attribute[str], value: str) -> None:
+def _one_of_unhandled(_: object, attribute: Attribute[Any], value: Any) -> None:
     if value not in get_args(Unhandled):
         raise ConfigurationError(f"{attribute.name}={value!r} is none of {', '.join(get_args(Unhandled))}")
 

@@ -120,7 +120,7 @@ async def test_the_next_event_of_a_worker_does_not_pay_for_the_last_one() -> Non
         for text in ("late", "next", "after"):
             await stage.dispatcher.dispatch(Note(text))
         await turns()
-        pool = stage.dispatcher._service.pool  # type: ignore[union-attr]  # it is open
+        pool = stage.dispatcher._life.service.pool  # type: ignore[union-attr]  # it is open
         assert pool is not None
         [desk] = pool._desks
         gate.set()

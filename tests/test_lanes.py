@@ -106,7 +106,7 @@ async def test_a_retry_that_waits_longer_than_hold_waits_in_the_queue_and_keeps_
 
 
 def held_by(stage: Stage) -> int:
-    service = stage.dispatcher._service
+    service = stage.dispatcher._life.service
     assert service is not None
     assert service.pool is not None
     return len(service.pool.held.deliveries)

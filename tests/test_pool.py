@@ -23,7 +23,7 @@ AT_ONCE = RetryPolicy(attempts=3, initial=0, jitter=False)
 
 
 def pool_of(stage: Stage) -> Pool:
-    service = stage.dispatcher._service
+    service = stage.dispatcher._life.service
     assert service is not None
     assert service.pool is not None
     return service.pool
@@ -497,8 +497,7 @@ async def test_an_event_whose_process_died_in_three_runs_is_not_run_a_fourth_tim
         await victim.started([delivery])
         await clock.advance(4)  # it is dead: nobody renews its lease
     async with Stage(url) as stage:
-        stage.dispatcher._clock = stage.clock = clock
-        stage.dispatcher._queue.clock = clock
+        stage.dispatcher._life._clock = stage.dispatcher.queue.clock = stage.clock = clock
         stage.dispatcher.on(Parcel)(stage.ran.append)
         await stage.start()
         await passing(clock, stage.dispatcher.join())
