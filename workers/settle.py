@@ -86,7 +86,8 @@ class Settler:
                 self._errands.put(Errand(letters, nack=nack))
             else:
                 self._nacks.put(nack)
-        elif outcome.delay > self._hold:
+        elif self._hold < math.inf and (outcome.delay > self._hold or delivery.times > 1):
+            # One handed out before is counted at our death while it waits here, too; a nack clears it of suspicion.
             self._send_back(nack, letters)
         elif letters:  # once they are written; until then the key stands still, and nothing of it can be acked
             self._errands.put(Errand(letters, hold=(delivery, outcome.message, outcome.delay)))
