@@ -9,6 +9,7 @@ import os
 import resource
 import sys
 import time
+from importlib import import_module
 from typing import Any
 
 from attrs import asdict, field, frozen
@@ -180,9 +181,7 @@ def main() -> None:
 def run(coroutine: Any, loop: str) -> Any:
     """On asyncio's event loop, or on uvloop's where it is installed."""
     if loop == "uvloop":
-        import uvloop
-
-        return uvloop.run(coroutine)
+        return import_module("uvloop").run(coroutine)
     return asyncio.run(coroutine)
 
 

@@ -7,8 +7,6 @@ import time
 from collections.abc import Awaitable, Callable
 from functools import partial
 
-import anyio
-
 from notification.composing import Composer
 from notification.event import spec_of
 from notification.handlers import Handler, Handlers, Step
@@ -25,6 +23,7 @@ from workers.lease import Held
 from workers.outcome import DONE
 from workers.retry import RetryPolicy
 from workers.settle import Settler
+from workers.threads import WorkerThread
 
 from .load import KeyedShipped, Load
 
@@ -103,7 +102,7 @@ def _routed(message: Message) -> Callable[[], Awaitable[object]]:
     handlers.add(Handler.of(handle, spec.name, spec, name=None, retry=None, timeout=None, order="key"))
     make = partial(Step.of, retry=RetryPolicy(), timeout=300.0, middleware=(), send=send)
     router = Router(handlers, make, SYSTEM_CLOCK, default=RetryPolicy(), unhandled="retry")
-    desk, delivery = Desk(anyio.CapacityLimiter(1)), Delivery(message)
+    desk, delivery = Desk(WorkerThread("bench")), Delivery(message)
     return lambda: router.run(delivery, desk)
 
 
@@ -113,12 +112,7 @@ def _settled(message: Message) -> Callable[[], object]:
         queue, queue, inbox.lanes, Held(), SYSTEM_CLOCK, hold=60, mark=lambda letter: letter, progress=lambda: None
     )
     delivery = Delivery(message)
-
-    def go() -> None:
-        settler.add(delivery, DONE)
-        settler.acks.clear()
-
-    return go
+    return lambda: settler.add(delivery, DONE)
 
 
 def _channel(message: Message) -> Callable[[], Awaitable[object]]:
