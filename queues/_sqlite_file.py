@@ -12,7 +12,7 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from ._sqlite_errors import meaning
+from ._sqlite_errors import ERRORS, meaning, primary_code
 from .errors import ConfigurationError
 from .url import QueueURL
 
@@ -86,8 +86,8 @@ def check_header(path: Path) -> None:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             check_owner(connection, path)
             page: int = connection.execute("PRAGMA page_size").fetchone()[0]
-    except sqlite3.Error as error:
-        if recovers and error.sqlite_errorcode == sqlite3.SQLITE_CORRUPT:
+    except ERRORS as error:
+        if recovers and primary_code(error) == sqlite3.SQLITE_CORRUPT:
             return  # a process was killed while it copied from the -wal file, where everything still is
         raise meaning(error, path, opening=True) from error
     if size % page and not recovers:

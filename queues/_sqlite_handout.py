@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ._sqlite_claim import Claim, Demand, HandOut, Owner
@@ -24,7 +25,7 @@ class Handout:
     def __init__(self, thread: SQLiteThread, owner: Owner) -> None:
         self.owner = owner
         self._thread = thread
-        self._ready: deque[Delivery] = deque()
+        self.ready: deque[Delivery] = deque()
         self._pops: dict[asyncio.Future[list[Delivery]], int] = {}
         self._demand = Demand()
         self._claim: Claim | None = None
@@ -32,7 +33,7 @@ class Handout:
 
     async def pop(self, limit: int) -> list[Delivery]:
         """Between one and `limit`, waiting for the first. Cancel-safe."""
-        if self._ready and not self._pops:
+        if self.ready and not self._pops:
             return self._first(limit)
         waiting: asyncio.Future[list[Delivery]] = asyncio.get_running_loop().create_future()
         self._pops[waiting] = limit
@@ -45,11 +46,19 @@ class Handout:
 
     def stale(self) -> list[Delivery]:
         """Take out what nobody popped before the lease was over: others may have it."""
-        if not self._ready or self.owner.clock.monotonic() < self.owner.until:
+        if not self.ready or self.owner.clock.monotonic() < self.owner.until:
             return []
-        stale = list(self._ready)
-        self._ready.clear()
+        stale = list(self.ready)
+        self.ready.clear()
         return stale
+
+    def forget(self, lost: Sequence[Delivery]) -> list[Delivery]:
+        """Drop what was lost before it was popped; returns the others of them."""
+        if not lost:
+            return []
+        dropped = set(lost).intersection(self.ready)
+        self.ready = deque(delivery for delivery in self.ready if delivery not in dropped)
+        return [delivery for delivery in lost if delivery not in dropped]
 
     def accept(self, handed_out: HandOut) -> list[Delivery]:
         """The deliveries of it; they renewed the lease."""
@@ -58,7 +67,7 @@ class Handout:
 
     def keep(self, handed_out: HandOut) -> None:
         """This came for those who pop, now or next."""
-        self._ready.extend(self.accept(handed_out))
+        self.ready.extend(self.accept(handed_out))
         self._serve()
 
     def fail(self, error: NotificationError) -> None:
@@ -71,7 +80,7 @@ class Handout:
     def close(self, error: NotificationError) -> None:
         """Wake whoever waits with this error, and forget what nobody popped: the farewell returns it."""
         self._drop_claim()
-        self._ready.clear()
+        self.ready.clear()
         self.fail(error)
 
     # -- one claim at a time
@@ -122,20 +131,20 @@ class Handout:
     # -- from what came to those who wait
 
     def _serve(self) -> None:
-        while self._ready and self._pops:
+        while self.ready and self._pops:
             waiting = next(iter(self._pops))
             limit = self._pops.pop(waiting)
             if not waiting.done():
                 waiting.set_result(self._first(limit))
 
     def _first(self, limit: int) -> list[Delivery]:
-        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+        return [self.ready.popleft() for _ in range(min(limit, len(self.ready)))]
 
     def _give_up(self, waiting: asyncio.Future[list[Delivery]]) -> None:
         """The pop was cancelled, perhaps in the moment between its answer and its turn."""
         self._pops.pop(waiting, None)
         if waiting.done() and not waiting.cancelled() and waiting.exception() is None:
-            self._ready.extendleft(reversed(waiting.result()))
+            self.ready.extendleft(reversed(waiting.result()))
             self._serve()
         self._measure()
         if not self._pops:

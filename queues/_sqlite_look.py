@@ -75,7 +75,7 @@ def counts(connection: sqlite3.Connection, queue: int, name: str, now: float) ->
 
 
 _OLDEST = """
-    SELECT CAST(body AS BLOB) FROM message WHERE seq = (SELECT min(seq) FROM (
+    SELECT CAST(coalesce(body, '') AS BLOB) FROM message WHERE seq = (SELECT min(seq) FROM (
         SELECT min(seq) AS seq FROM parked WHERE queue = ?1 AND key = 0
         UNION ALL
         SELECT min(first) FROM keys WHERE queue = ?1 AND parked > 0
@@ -118,6 +118,6 @@ def place(text: str) -> int:
 
 
 _WAITING = """
-    SELECT seq, CAST(body AS BLOB) FROM message
+    SELECT seq, CAST(coalesce(body, '') AS BLOB) FROM message
     WHERE seq >= ? AND seq < ? AND NOT aside AND NOT EXISTS (SELECT 1 FROM claim WHERE claim.seq = message.seq)
     ORDER BY seq LIMIT ?"""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 from attrs import define, field
@@ -21,9 +21,11 @@ Row = tuple[Any, ...]
 ANSWERS = """
     SELECT n, value, lost, more, wake, json_group_array(seq), json_group_array(times), json_group_array(length(body)),
         group_concat(body, '') FROM (
-            SELECT a.*, m.seq, m.times, CAST(m.body AS BLOB) AS body FROM answer AS a
-            LEFT JOIN chosen AS c ON c.n = a.n LEFT JOIN message AS m ON m.seq = c.seq ORDER BY a.n, c.seq
+            SELECT a.*, m.seq, CAST(m.times AS INTEGER) AS times, CAST(coalesce(m.body, '') AS BLOB) AS body
+            FROM answer AS a LEFT JOIN chosen AS c ON c.n = a.n LEFT JOIN message AS m ON m.seq = c.seq
+            ORDER BY a.n, c.seq
         ) GROUP BY n"""
+_ROW = f"({', '.join('?' * len(COLUMNS))})"
 
 
 class Answer(NamedTuple):
@@ -49,6 +51,13 @@ def row(kind: str | None, n: int | None = None, **values: Any) -> Row:
     """One row of a transaction."""
     values["kind"], values["n"] = kind, n
     return tuple(map(values.get, COLUMNS))
+
+
+def run(connection: sqlite3.Connection, rows: Sequence[Row]) -> None:
+    """Run rows as one transaction."""
+    width = 1 << (len(rows) - 1).bit_length()  # few widths: each is a statement that has to be prepared once
+    values = [value for each in (*rows, *[row(None)] * (width - len(rows))) for value in each]
+    connection.execute(f"INSERT INTO request VALUES {', '.join([_ROW] * width)}", values)  # noqa: S608 - question marks
 
 
 @define(eq=False)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from . import _sqlite_file as file
 from ._sqlite_errors import BUSY_SECONDS, translated
+from ._sqlite_requests import row, run
 from .errors import ConfigurationError
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ def _set_up(connection: sqlite3.Connection, path: Path, clock: Clock, synchronou
     connection.text_factory = bytes
     for name in ("_sqlite_procedures.sql", "_sqlite_claim.sql"):
         connection.executescript((_HERE / name).read_text("utf-8"))
+    run(connection, [row("start")])  # compiles every procedure, so a table that was changed by hand is found here
     rebase(connection, clock)
 
 

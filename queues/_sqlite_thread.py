@@ -13,7 +13,7 @@ from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, ClassVar, Literal
 
-from ._sqlite_errors import translated
+from ._sqlite_errors import ERRORS, translated
 from ._sqlite_requests import Call, Request
 from ._sqlite_schema import connect
 from ._sqlite_transaction import commit, is_more, select
@@ -188,7 +188,7 @@ class SQLiteThread:
                 self._tidy()
             before, self._version = self._version, _number(self._connection, "data_version")
             self._eager = _EAGER_LOOKS if before != self._version else max(0, self._eager - 1)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             log.warning("%s could not be looked at: %s", self._path, error)
             return True
         return before != self._version

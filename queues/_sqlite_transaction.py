@@ -5,12 +5,13 @@ from __future__ import annotations
 import sqlite3
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ._sqlite_claim import Claim, Take
-from ._sqlite_errors import translated
+from ._sqlite_errors import primary_code, translated
 from ._sqlite_push import Push
-from ._sqlite_requests import ANSWERS, COLUMNS, NO_ANSWER, Answer, Request, Row, Written, row
+from ._sqlite_requests import ANSWERS, NO_ANSWER, Answer, Request, Written, row, run
 from ._sqlite_settle import Farewell
 from .errors import NotificationError, QueueUnavailable
 
@@ -18,7 +19,7 @@ _ROWS = 63
 """Requests in one transaction."""
 _IN_LINE = 8
 """Of the pushes that wait for room in one queue, so many are tried at once."""
-_ROW = f"({', '.join('?' * len(COLUMNS))})"
+_LOCKED = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 
 
 def select(requests: Iterable[Request]) -> tuple[list[Written], list[Request]]:
@@ -55,21 +56,24 @@ def is_more(written: Sequence[Written], waiting: Iterable[Request]) -> bool:
     return (Push in waits and not done.isdisjoint({Claim, Take, Push})) or (Claim in waits and Farewell in done)
 
 
-def commit(connection: sqlite3.Connection, path: Path, requests: Sequence[Written]) -> None:
+def commit(connection: sqlite3.Connection, path: Path, requests: Sequence[Written], *, once_more: bool = True) -> None:
     """Run the requests as one transaction; afterwards each is done or has to wait.
 
-    A transaction that failed is repeated request by request, so that a push for which the disk is full takes no ack
+    A transaction that failed is tried once more, request by request: a push for which the disk is full takes no ack
     with it.
     """
     try:
         with translated(path):
-            _write(connection, requests)
+            run(connection, [row("start"), *(request.row(n) for n, request in enumerate(requests, 1))])
     except QueueUnavailable as error:
-        if len(requests) == 1 or _locked(error):
+        code = primary_code(error.__cause__)
+        if not once_more or code in _LOCKED:
             _fail(requests, error)
-        else:
-            for request in requests:
-                commit(connection, path, [request])
+            return
+        if code == sqlite3.SQLITE_FULL:
+            _free_log(connection)
+        for request in requests:
+            commit(connection, path, [request], once_more=False)
         return
     try:
         with translated(path):
@@ -81,12 +85,10 @@ def commit(connection: sqlite3.Connection, path: Path, requests: Sequence[Writte
         request.read(answers.get(n, NO_ANSWER))
 
 
-def _write(connection: sqlite3.Connection, requests: Sequence[Written]) -> None:
-    rows: list[Row] = [row("start"), *(request.row(n) for n, request in enumerate(requests, 1))]
-    width = 1 << (len(rows) - 1).bit_length()  # few widths: each is a statement that has to be prepared once
-    rows += [row(None)] * (width - len(rows))
-    statement = f"INSERT INTO request VALUES {', '.join([_ROW] * width)}"  # noqa: S608 - question marks and nothing else
-    connection.execute(statement, [value for values in rows for value in values])
+def _free_log(connection: sqlite3.Connection) -> None:
+    """Once everything in the -wal file is in the database, acks can be written over it, which takes no room."""
+    with suppress(sqlite3.Error):
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
 
 
 def _answers(connection: sqlite3.Connection) -> dict[int, Answer]:
@@ -96,8 +98,3 @@ def _answers(connection: sqlite3.Connection) -> dict[int, Answer]:
 def _fail(requests: Iterable[Request], error: NotificationError) -> None:
     for request in requests:
         request.error = error
-
-
-def _locked(error: QueueUnavailable) -> bool:
-    code = getattr(error.__cause__, "sqlite_errorcode", 0)
-    return code & 0xFF in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

@@ -122,6 +122,11 @@ class SQLiteQueue(MessageQueue):
         if self._state != "open":
             raise QueueClosed(f"{self._path} is {self._state}")
 
+    @property
+    def _me(self) -> Owner:
+        self._check_open()
+        return self._owner
+
     # -- in
 
     async def push(self, message: Message, *, timeout: float | None = None) -> None:
@@ -148,42 +153,44 @@ class SQLiteQueue(MessageQueue):
         return deliveries
 
     async def take(self, match: Callable[[Message], bool], limit: int) -> list[Delivery]:
-        self._check_open()
+        owner = self._me
         taken: list[Delivery] = []
-        after = self._owner.queue << look.PLACE_BITS
+        after = owner.queue << look.PLACE_BITS
         while len(taken) < limit and (rows := await self._page(after)):
             wanted, after = look.matching(rows, match, self.limits, limit - len(taken))
             if wanted:
-                taken += self._handout.accept(await self._thread.ask(Take(self._owner, wanted, self._handout.keep)))
+                taken += self._handout.accept(await self._thread.ask(Take(owner, wanted, self._handout.keep)))
         self._held.update(dict.fromkeys(taken))
         return taken
 
     # -- settled
 
     async def ack_many(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        return await self._settle(settle("ack", self._owner, deliveries)) if deliveries else []
+        return await self._settle(settle("ack", self._me, deliveries))
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
-        await self._settle(settle("release", self._owner, deliveries))
+        await self._settle(settle("release", self._me, deliveries))
 
     async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
-        return await self._settle(nack(self._owner, nacks))
+        return await self._settle(nack(self._me, nacks))
 
     async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
         """One transaction where `to` is a queue of the same file: a dead letter and its ack are one."""
-        self._check_open()
+        owner = self._me
         if not isinstance(to, SQLiteQueue) or to._state != "open" or to._thread is not self._thread or to._dedup:
             return await super().move_many(pairs, to)
-        return await self._settle(move(self._owner, pairs, to._owner))
+        return await self._settle(move(owner, pairs, to._owner))
 
     async def started(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        return await self._ask_all(settle("started", self._owner, deliveries))
+        return await self._ask_all(settle("started", self._me, deliveries))
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        until = self.clock.monotonic() + self._owner.lease
-        lost = await self._ask_all(settle("extend", self._owner, deliveries, until=until))
-        self._owner.until = max(self._owner.until, until)
-        return lost
+        owner = self._me
+        until = self.clock.monotonic() + owner.lease
+        deliveries = [*deliveries, *self._handout.ready]
+        lost = await self._ask_all(settle("extend", owner, deliveries, until=until))
+        owner.until = max(owner.until, until)
+        return self._handout.forget(lost)
 
     async def _settle(self, requests: Sequence[Settle]) -> list[Delivery]:
         """They are no longer held, whether they were still ours or not."""
@@ -203,20 +210,19 @@ class SQLiteQueue(MessageQueue):
     # -- looked at
 
     async def size(self) -> int:
-        queue, now = self._owner.queue, self.clock.monotonic()
+        queue, now = self._me.queue, self.clock.monotonic()
         size: int = await self._call(lambda connection: look.size(connection, queue, now))
         return size
 
     async def stats(self) -> QueueStats:
-        queue, now = self._owner.queue, self.clock.monotonic()
+        queue, now = self._me.queue, self.clock.monotonic()
         counts: look.Counts = await self._call(lambda connection: look.counts(connection, queue, self._name, now))
         return counts.stats(self.clock, self.limits)
 
     async def browse(self, *, since: datetime | str | None = None, follow: bool = False) -> AsyncIterator[Message]:
         """What waits and is due, in order. `since` as text: the number of events pushed before the first one wanted."""
         place = look.place(since) if isinstance(since, str) else 0
-        self._check_open()
-        after = (self._owner.queue << look.PLACE_BITS) + place
+        after = (self._me.queue << look.PLACE_BITS) + place
         while rows := await self._page(after, wait=follow):
             after = rows[-1][0] + 1
             for _, body in rows:
@@ -225,10 +231,9 @@ class SQLiteQueue(MessageQueue):
                     yield message
 
     async def _page(self, after: int, *, wait: bool = False) -> look.Page:
-        queue = self._owner.queue
+        queue = self._me.queue
         rows: look.Page = await self._call(lambda connection: look.page(connection, queue, after, wait=wait))
         return rows
 
     async def _call(self, function: Callable[[Connection], Any]) -> Any:
-        self._check_open()
         return await self._thread.ask(Call(function))
