@@ -155,7 +155,7 @@ def _count_lines(path: Path) -> int:
 
 
 def main() -> int:
-    """The command. 0: every line is accounted for; 1: not; 2: wrong usage; 130: Ctrl-C, go on by running it again."""
+    """The command. 0: every line was an event and is accounted for; 1: not; 2: wrong usage; 130: Ctrl-C, run it again."""
     options = _options()
     try:
         return _replay(options.events, options.queue, options.workers)
@@ -187,7 +187,7 @@ def _replay(events: Path, queue: str | None, workers: int) -> int:
     if not result.missing:
         journal.finish()
     show_result(result, workers, log, shown)
-    return 1 if result.missing else 0
+    return 1 if result.missing or result.broken else 0
 
 
 def _options() -> argparse.Namespace:

@@ -29,13 +29,13 @@ def command(*words: str) -> list[str]:
     return [sys.executable, "-m", "examples.replay", *words]
 
 
-def replay(directory: Path, *words: str) -> str:
+def replay(directory: Path, *words: str, code: int = 0) -> str:
     """Run it to its end; what it printed."""
     done = subprocess.run(
         command(*words), cwd=directory, env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.returncode == code, done.stdout + done.stderr
     assert "\x1b" not in done.stdout
     return done.stdout
 
@@ -110,10 +110,10 @@ def test_every_webhook_is_handled_by_a_handler_of_a_pattern(tmp_path: Path) -> N
 
 
 def test_broken_lines_are_counted_and_told(tmp_path: Path) -> None:
-    """Lines read = handled + dead + broken."""
+    """Lines read = handled + dead + broken; the exit code says that some were."""
     lines = ['{"type":"user.created","data":{"id":1}}', "", "broken", '{"data":1}', '{"type":"order.placed","data":{}}']
     (tmp_path / "mine.ndjson").write_text("\n".join(lines))
-    printed = replay(tmp_path, "mine.ndjson")
+    printed = replay(tmp_path, "mine.ndjson", code=1)
     assert figures(printed) == {"lines read": 4, "handled": 1, "dead": 1, "broken lines": 2, "not accounted for": 0}
     assert "3: not JSON" in printed
     assert "4: the attribute 'type' is missing" in printed
