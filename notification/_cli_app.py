@@ -41,17 +41,16 @@ def load(target: str) -> EventDispatcher:
             f"{place}:{attribute or _DEFAULT} is a {type(found).__name__}, not an EventDispatcher"
             f"{_dispatchers_in(module, place)}"
         )
+    if found.started:
+        raise ConfigurationError(
+            f'{place} runs its dispatcher while it is imported; put that under `if __name__ == "__main__":`'
+        )
     return found
 
 
 def queue_of(dispatcher: EventDispatcher) -> MessageQueue:
     """The queue it was given."""
     return dispatcher.queue
-
-
-def count_handlers(dispatcher: EventDispatcher) -> int:
-    """How many handlers are registered."""
-    return len(dispatcher._handlers.all)
 
 
 def _dispatchers_in(module: ModuleType, place: str) -> str:

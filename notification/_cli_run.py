@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 
-from ._cli_app import count_handlers, load, queue_of
+from ._cli_app import load, queue_of
 from ._cli_screen import count, say, stop_line
 from .assembly import name_of
 
@@ -19,7 +19,7 @@ def run(app: str, queue: str | None, workers: int, level: str) -> None:
     if queue is not None:
         dispatcher.use(queue)
     say(
-        f"{app}: {count(workers, 'worker')}, {count(count_handlers(dispatcher), 'handler')} "
+        f"{app}: {count(workers, 'worker')}, {count(len(dispatcher.handlers), 'handler')} "
         f"on {name_of(queue_of(dispatcher))} (Ctrl-C stops in order)"
     )
     report = asyncio.run(dispatcher.run(workers))

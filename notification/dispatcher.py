@@ -193,6 +193,16 @@ class EventDispatcher:
         return self._life.queue
 
     @property
+    def handlers(self) -> list[str]:
+        """The names of the registered handlers, in their order."""
+        return [handler.name for handler in self._handlers.all]
+
+    @property
+    def started(self) -> bool:
+        """Whether it was ever opened."""
+        return self._life.service is not None
+
+    @property
     def capacity(self) -> int | None:
         """The most events that may wait in the queue; None: unbounded."""
         return self.queue.capacity

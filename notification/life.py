@@ -31,7 +31,7 @@ class Life:
     def use(self, queue: str | MessageQueue) -> None:
         """Another queue instead, before it is open."""
         if self.service is not None:
-            raise ConfigurationError("use() comes too late: the dispatcher is open")
+            raise ConfigurationError("use() comes too late: the dispatcher has been opened")
         self.queue = build(queue, self._clock)
 
     def opened(self) -> tuple[Service, Composer]:
@@ -64,6 +64,8 @@ class Life:
         if self.service is None:
             self.service = Service(self.queue, self._clock)
         service = self.service
+        if service.over:
+            self.opened()  # says that it has stopped
         try:
             await service.opened()
         except BaseException:

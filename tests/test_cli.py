@@ -369,6 +369,17 @@ def test_an_app_that_does_not_import_shows_its_own_traceback(shell: Shell) -> No
         assert done.stderr.endswith("RuntimeError: boom\n")
 
 
+def test_an_app_that_runs_while_it_is_imported_is_told_how_not_to(shell: Shell) -> None:
+    """Its dispatcher has stopped by the time the command has it."""
+    running = "import asyncio\nasync def go():\n    async with dispatcher:\n        pass\nasyncio.run(go())\n"
+    (shell.directory / "eager.py").write_text(APP + running)
+    done = shell("run", "eager.py")
+    assert done.returncode == 2
+    assert done.stderr == (
+        'notification: eager.py runs its dispatcher while it is imported; put that under `if __name__ == "__main__":`\n'
+    )
+
+
 def test_an_import_inside_an_app_that_fails_is_the_apps(shell: Shell) -> None:
     """`there is no module` is said of the app only."""
     (shell.directory / "app.py").write_text("import nowhere_to_be_found\n")
