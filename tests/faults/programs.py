@@ -1,0 +1,157 @@
+"""Starting child programs, killing them, and waiting for what their ledgers say."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from queues.message import Message
+from queues.registry import open_queue
+from queues.url import QueueURL
+
+from .ledger import Ledger, Ledgers
+
+ROOT = Path(__file__).resolve().parents[2]
+T = TypeVar("T")
+
+
+def wait_until(condition: Callable[[], T], seconds: float = 60.0, what: str = "") -> T:
+    """The first true answer; fails after so many seconds."""
+    end = time.monotonic() + seconds
+    while not (answer := condition()):
+        assert time.monotonic() < end, f"never came true in {seconds} s: {what or condition}"
+        time.sleep(0.01)
+    return answer
+
+
+class Child:
+    """One process of ours; its output goes to files beside its ledger."""
+
+    def __init__(self, program: str, url: str, directory: Path, name: str, options: dict[str, Any]) -> None:
+        self.name = name
+        self._out, self._err = directory / f"{name}.out", directory / f"{name}.err"
+        with self._out.open("ab") as out, self._err.open("ab") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", f"tests.faults.{program}", url, str(directory), name, json.dumps(options)],
+                cwd=ROOT, stdout=out, stderr=err, env={**os.environ, "PYTHONPATH": str(ROOT)},
+            )  # fmt: skip
+
+    @property
+    def output(self) -> str:
+        return self._out.read_text()
+
+    @property
+    def errors(self) -> str:
+        return self._err.read_text()
+
+    @property
+    def alive(self) -> bool:
+        return self.process.poll() is None
+
+    def ready(self) -> Child:
+        """Wait until it consumes."""
+        wait_until(lambda: "ready" in self.output or not self.alive, what=f"{self.name} is ready: {self.errors}")
+        assert self.alive, self.errors
+        return self
+
+    def signal(self, number: signal.Signals) -> float:
+        """Send a signal; the moment in which it was sent."""
+        self.process.send_signal(number)
+        return time.monotonic()
+
+    def kill(self) -> float:
+        """SIGKILL, and wait until it is gone."""
+        moment = self.signal(signal.SIGKILL)
+        self.process.wait(30)
+        return moment
+
+    def stop(self, seconds: float = 60.0) -> dict[str, Any]:
+        """SIGTERM; what it says at the end."""
+        self.signal(signal.SIGTERM)
+        self.process.wait(seconds)
+        return self.said()
+
+    def said(self) -> dict[str, Any]:
+        """The line of JSON at its end."""
+        assert self.process.returncode == 0, self.errors
+        answer: dict[str, Any] = json.loads(self.output.splitlines()[-1])
+        return answer
+
+    def finished(self, seconds: float = 120.0) -> None:
+        """Wait for its own end."""
+        assert self.process.wait(seconds) == 0, self.errors
+
+
+class Theatre:
+    """A queue, a directory of ledgers, and the processes of one test."""
+
+    def __init__(self, url: str, directory: Path) -> None:
+        self.url, self.directory = url, directory
+        self.children: list[Child] = []
+        self._ledgers = Ledgers(directory)
+        self._numbers = itertools.count(1)
+
+    def worker(self, **options: Any) -> Child:
+        """A worker process, not yet ready."""
+        return self._child("worker", {"workers": 4, **options})
+
+    def producer(self, **options: Any) -> Child:
+        """A producer process."""
+        return self._child("producer", options)
+
+    def _child(self, program: str, options: dict[str, Any]) -> Child:
+        child = Child(program, self.url, self.directory, f"{program}{next(self._numbers)}", options)
+        self.children.append(child)
+        return child
+
+    def lines(self, *stages: str) -> list[dict[str, Any]]:
+        """What was written down, in the order of time."""
+        return self._ledgers.lines(*stages)
+
+    def count(self, stage: str) -> int:
+        """Different events that came to this stage."""
+        return len(self._ledgers.ids(stage))
+
+    def running(self, child: Child) -> list[str]:
+        """Events that this process has begun and not ended."""
+        return self._ledgers.running(child.name)
+
+    def dead_letters(self) -> list[Message]:
+        """What is among the dead letters; written into a ledger too."""
+        found = asyncio.run(self._browse())
+        ledger = Ledger(self.directory, f"dead{next(self._numbers)}")
+        for letter in found:
+            assert letter.dead is not None
+            ledger.write("dead", letter.id, letter.key, reason=letter.dead.reason)
+        return found
+
+    async def _browse(self) -> list[Message]:
+        async with open_queue(QueueURL.parse(self.url).sibling("dead")) as queue:
+            return [message async for message in queue.browse()]
+
+    def finish(self) -> list[dict[str, Any]]:
+        """Stop every worker; what each says."""
+        return [child.stop() for child in self.children if child.alive]
+
+
+@contextmanager
+def theatre(tmp_path: Path, options: str = "") -> Iterator[Theatre]:
+    """A theatre on an SQLite file of its own. At the end no process is left."""
+    stage = Theatre(f"sqlite:///{tmp_path / 'events.db'}{options}", tmp_path)
+    try:
+        yield stage
+    finally:
+        for child in stage.children:
+            if child.alive:
+                child.signal(signal.SIGCONT)
+                child.kill()
