@@ -155,7 +155,7 @@ def _count_lines(path: Path) -> int:
 
 
 def main() -> int:
-    """The command. 0: every line was an event and is accounted for; 1: not; 2: wrong usage; 130: Ctrl-C, run it again."""
+    """The command. 0: every line was an event and is accounted for; 1: not; 2: wrong usage; 130: Ctrl-C."""
     options = _options()
     try:
         return _replay(options.events, options.queue, options.workers)
