@@ -113,6 +113,7 @@ class Router:
             await step.invoke(step.argument(message), delivery, desk)
         except CorruptMessage as error:
             desk.failures.append(Failure(step.name, error, "corrupt"))
+            self._report(desk.failures[-1], message)
         except BaseException as error:  # noqa: BLE001 - see run()
             desk.failures.append(self._failed(step, message, error))
         desk.end()
@@ -153,16 +154,17 @@ class Router:
         return failure
 
     def _report(self, failure: Failure, message: Message) -> None:
+        who = f"handler {failure.handler}" if failure.handler else "the search for a handler"
         if isinstance(failure.verdict, Again):
             log.warning(
-                "handler %s failed on event %s (%s), run %d: %s; again in %.3g s",
-                failure.handler, message.id, message.type, message.attempt, describe(failure.error),
+                "%s failed on event %s (%s), run %d: %s; again in %.3g s",
+                who, message.id, message.type, message.attempt, describe(failure.error),
                 failure.verdict.delay,
             )  # fmt: skip
         else:
             log.error(
-                "handler %s failed on event %s (%s), run %d, the last (%s): %s",
-                failure.handler, message.id, message.type, message.attempt, failure.verdict, describe(failure.error),
+                "%s failed on event %s (%s), run %d, the last (%s): %s",
+                who, message.id, message.type, message.attempt, failure.verdict, describe(failure.error),
                 exc_info=failure.error,
             )  # fmt: skip
 

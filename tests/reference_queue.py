@@ -198,7 +198,7 @@ class ReferenceQueue(MessageQueue):
         while True:
             for record in [one for one in self._store.records if one.place > place]:
                 place = record.place
-                message = wire.delivery_of(record.raw, None).expect()
+                message = wire.delivery_of(record.raw, None, limits=self.limits).expect()
                 if message.time >= oldest:
                     yield message
             if not follow:
