@@ -217,13 +217,11 @@ class EventDispatcher:
 
     async def size(self) -> int:
         """Events that wait, not yet handed out."""
-        service, _ = self._life.opened()
-        return await service.queue.size()
+        return await self._life.opened()[0].queue.size()
 
     async def stats(self) -> QueueStats:
         """The queue's figures, with the number of dead letters."""
-        service, _ = self._life.opened()
-        return await stats_of(service)
+        return await stats_of(self._life.opened()[0])
 
     async def join(self) -> None:
         """Wait until the queue shows nothing waiting, in flight or delayed, and nothing is on its way to it."""
