@@ -45,12 +45,9 @@ class Handout:
             raise
 
     def stale(self) -> list[Delivery]:
-        """Take out what nobody popped before the lease was over: others may have it."""
-        if not self.ready or self.owner.clock.monotonic() < self.owner.until:
-            return []
-        stale = list(self.ready)
-        self.ready.clear()
-        return stale
+        """What nobody popped before the lease was over: others may have it."""
+        over = self.ready and self.owner.clock.monotonic() >= self.owner.until
+        return list(self.ready) if over else []
 
     def forget(self, lost: Sequence[Delivery]) -> list[Delivery]:
         """Drop what was lost before it was popped; returns the others of them."""

@@ -23,7 +23,7 @@ from .errors import NotificationError, QueueClosed, QueueUnavailable
 log = logging.getLogger("notification.queues")
 
 Synchronous = Literal["full", "normal"]
-POLL_SECONDS = 0.004
+POLL_SECONDS = 0.005
 """Between looks for commits of other processes, while somebody waits."""
 _EAGER_SECONDS = 0.002
 """The same within a second or so after such a commit."""
@@ -56,8 +56,8 @@ class SQLiteThread:
     # -- called in event loops
 
     @classmethod
-    def join(cls, path: Path, clock: Clock, synchronous: Synchronous) -> SQLiteThread:
-        """The thread of this file, started if there is none. Whoever joins leaves once."""
+    def share(cls, path: Path, clock: Clock, synchronous: Synchronous) -> SQLiteThread:
+        """The thread of this file, started if there is none. Whoever shares it leaves once."""
         with cls._lock:
             thread = cls._running.get((os.getpid(), path))
             if thread is None or thread._users == 0:
@@ -168,6 +168,7 @@ class SQLiteThread:
                 arrived.append(self._inbox.get(timeout=self._patience()))
             except Empty:
                 return self._waiting if self._changed_elsewhere() else []
+        self._again = False
         while not self._inbox.empty():
             arrived.append(self._inbox.get_nowait())
         self._quiet = 0
@@ -184,7 +185,7 @@ class SQLiteThread:
         """Nothing was asked for a while: whether another process has committed something since the last look."""
         try:
             self._quiet += 1
-            if self._quiet * (self._patience() or 0.0) >= _QUIET_SECONDS:
+            if self._untidy and self._quiet * (self._patience() or 0.0) >= _QUIET_SECONDS:
                 self._tidy()
             before, self._version = self._version, _number(self._connection, "data_version")
             self._eager = _EAGER_LOOKS if before != self._version else max(0, self._eager - 1)
@@ -194,11 +195,12 @@ class SQLiteThread:
         return before != self._version
 
     def _tidy(self) -> None:
-        """Free pages go back to the file system, a few at a time, so that a backlog does not stay on disk for ever."""
+        """Free pages go back to the file system, a few at a time, so that no backlog stays on disk for ever."""
         self._quiet = 0
         self._untidy = _number(self._connection, "freelist_count") > _FREE_PAGES
-        if self._untidy:
-            self._connection.execute("PRAGMA incremental_vacuum(512)").fetchall()
+        step = "incremental_vacuum(512)" if self._untidy else "wal_checkpoint(PASSIVE)"
+        # `execute` would stop after the first page: the vacuum gives a row, without columns, for each
+        self._connection.executescript(f"PRAGMA {step}")
 
 
 class _End(Request):

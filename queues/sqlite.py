@@ -27,7 +27,6 @@ from .wire import delivery_of
 
 log = logging.getLogger("notification.queues")
 
-
 _THIRTY = Seconds(30)
 _NEW = "not open yet"
 
@@ -86,21 +85,25 @@ class SQLiteQueue(MessageQueue):
 
     async def open(self) -> None:
         if self._state == "open":
-            return
+            return None
         if self._state != _NEW:
             raise QueueClosed(f"{self._path} is closed; make a new queue to use it again")
-        thread = SQLiteThread.join(self._path, self.clock, self._synchronous)
+        thread = SQLiteThread.share(self._path, self.clock, self._synchronous)
         try:
             full = self._synchronous == "full"
             queue, owner = await thread.ask(Call(lambda connection: look.enter(connection, self._name, full=full)))
         except BaseException:
             await thread.leave()
             raise
+        if self._state != _NEW:  # closed, or opened by another task, meanwhile
+            await thread.leave()
+            return self._check_open()
         assert self.lease is not None
         self._owner = Owner(queue, owner, self.clock, self.lease, self.limits, Capability.KEYED in self.capabilities)
         self._handout = Handout(thread, self._owner)
         self._intake = Intake(thread, self._owner, self.capacity, self._dedup)
         self._thread, self._state = thread, "open"
+        return None
 
     async def close(self) -> None:
         if self._state != "open":
@@ -148,6 +151,7 @@ class SQLiteQueue(MessageQueue):
         self._check_open()
         if stale := self._handout.stale():
             await self.release(stale)
+            self._handout.forget(stale)
         deliveries = await self._handout.pop(limit)
         self._held.update(dict.fromkeys(deliveries))
         return deliveries

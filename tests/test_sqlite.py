@@ -17,6 +17,7 @@ import attrs
 import pytest
 
 from queues import _sqlite_thread, open_queue
+from queues._sqlite_claim import Claim, Demand
 from queues.base import Capability, MessageQueue
 from queues.clock import ManualClock
 from queues.errors import ConfigurationError, PushFailed, QueueClosed, QueueError, QueueFull
@@ -264,6 +265,27 @@ async def test_settling_thousands_at_once_is_several_short_transactions(make: Ma
         assert await queue.ack_many(got) == got
 
 
+async def test_a_lease_ends_when_it_ends(make: MakeQueue) -> None:
+    """Not a moment before; a nack after the death forgets it."""
+    clock = ManualClock()
+    silent, heir = make(lease=10), make(lease=10)
+    silent.clock = heir.clock = clock
+    async with silent, heir:
+        await silent.push(event("e"))
+        await soon(silent)
+        waiting = asyncio.ensure_future(soon(heir))
+        await heir.size()
+        await clock.advance(9.9)
+        await heir.release([])
+        await heir.size()
+        assert not waiting.done()
+        await clock.advance(0.2)
+        [delivery] = await waiting
+        assert delivery.times == 2
+        await heir.nack_many([Nack(delivery)])
+        assert [delivery.times for delivery in await soon(heir)] == [1], "a nack settles"
+
+
 async def test_claims_are_bounded_in_bytes(make: MakeQueue) -> None:
     """About 1 MiB at a time, and a larger event alone."""
     async with make(max_event=4 << 20) as queue:
@@ -319,6 +341,30 @@ async def test_what_waits_for_a_pop_too_long_goes_back_uncounted(make: MakeQueue
         assert await queue.ack_many([delivery]) == []
 
 
+async def test_what_was_taken_out_of_turn_leaves_no_gap_to_look_into(make: MakeQueue) -> None:
+    """After a take of everything in line, a waiting pop waits, and the thread with it."""
+    async with make() as queue:
+        await queue.push_many(events(10))
+        await queue.ack_many(await queue.take(lambda _: True, 10))
+        waiting = asyncio.ensure_future(soon(queue))
+        await queue.size()
+        await queue.size()
+        assert not queue._thread._again
+        await queue.push(event("next"))
+        assert ids(await waiting) == ["next"]
+
+
+async def test_a_claim_arrives_once(make: MakeQueue) -> None:
+    """Although the thread may tell of it twice: that it waits for something due, and that it is done."""
+    async with make() as queue:
+        arrived: list[Claim] = []
+        claim = Claim(queue._owner, Demand(), arrived.append)
+        claim.result = None
+        claim.deliver()
+        claim.deliver()
+        assert arrived == [claim]
+
+
 # -- capacity and repeated ids
 
 
@@ -358,7 +404,12 @@ async def test_a_delayed_message_needs_no_room(make: MakeQueue) -> None:
         await queue.push(event("late", not_before=queue.clock.now() + timedelta(hours=1)), timeout=0)
         with pytest.raises(QueueFull):
             await queue.push(event("more"), timeout=0)
-        assert (await queue.stats()).delayed == 1
+        held = await soon(queue)
+        await queue.push(event("more"))
+        await queue.release(held)
+        await queue.push(event("later", not_before=queue.clock.now() + timedelta(hours=1)), timeout=0)
+        stats = await queue.stats()
+        assert (stats.waiting, stats.delayed) == (2, 2), "nor when what came back is over the capacity"
 
 
 async def test_a_repeated_id_is_not_stored_again_within_its_time(make: MakeQueue, tmp_path: Path) -> None:
@@ -446,6 +497,28 @@ async def test_owners_of_one_process_wake_each_other_at_once(make: MakeQueue) ->
 
 
 @pytest.mark.usefixtures("no_polling")
+async def test_a_pop_alone_makes_room_for_a_push(make: MakeQueue) -> None:
+    """Nothing else has to happen."""
+    async with make(capacity=1) as queue:
+        await queue.push(event("a"))
+        waiting = asyncio.ensure_future(queue.push(event("b")))
+        await queue.size()
+        assert ids(await soon(queue)) == ["a"]
+        await asyncio.wait_for(waiting, 10)
+
+
+@pytest.mark.usefixtures("no_polling")
+async def test_more_requests_than_one_transaction_holds_are_all_done(make: MakeQueue) -> None:
+    """One after the other, without another one to wake the thread."""
+    async with make() as queue:
+        await asyncio.wait_for(asyncio.gather(*map(queue.push, events(200))), 10)
+        got = await soon(queue, 200)
+        assert ids(got) == [f"e{number}" for number in range(200)]
+        acks = [queue.ack_many([delivery]) for delivery in got]
+        assert await asyncio.wait_for(asyncio.gather(*acks), 10) == [[]] * 200
+
+
+@pytest.mark.usefixtures("no_polling")
 async def test_event_loops_of_one_process_share_a_file(make: MakeQueue) -> None:
     """A thread with a loop of its own pushes; the pop in this one wakes."""
 
@@ -504,6 +577,52 @@ async def test_the_thread_ends_with_the_last_queue_of_its_file(make: MakeQueue, 
         assert not (tmp_path / "q.db-wal").exists()
     async with make() as queue:
         assert await queue.size() == 3
+
+
+async def test_the_file_shrinks_after_a_backlog(
+    make: MakeQueue, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Once there is nothing to do, a few pages at a time; whether somebody waits or not."""
+    monkeypatch.setattr(_sqlite_thread, "_QUIET_SECONDS", 0.02)
+    monkeypatch.setattr(_sqlite_thread, "_FREE_PAGES", 100)
+    for waits in (False, True):
+        async with make(order="none") as queue:
+            await queue.push_many([event(f"e{number}", data="x" * 2000) for number in range(2000)])
+        grown = (tmp_path / "q.db").stat().st_size
+        async with make(order="none") as queue:
+            while await queue.size():
+                await queue.ack_many(await soon(queue, 500))
+            waiting = asyncio.ensure_future(queue.pop()) if waits else None
+            async with asyncio.timeout(10):
+                while (tmp_path / "q.db").stat().st_size > grown / 4:
+                    await asyncio.sleep(0.02)
+            if waiting is not None:
+                waiting.cancel()
+                await asyncio.wait([waiting])
+
+
+async def test_opening_twice_at_once_or_closing_meanwhile_leaves_nothing_open(make: MakeQueue, tmp_path: Path) -> None:
+    """One user of the thread, or none."""
+    queue = make()
+    await asyncio.gather(queue.open(), queue.open())
+    await queue.push(event("e"))
+    await queue.close()
+    assert not (tmp_path / "q.db-wal").exists()
+    queue = make()
+    opening = asyncio.ensure_future(queue.open())
+    await asyncio.sleep(0)
+    await queue.close()
+    with pytest.raises(QueueClosed):
+        await opening
+    assert not (tmp_path / "q.db-wal").exists()
+    queue = make()
+    opening = asyncio.ensure_future(queue.open())
+    await asyncio.sleep(0)
+    opening.cancel()
+    await asyncio.wait([opening])
+    assert not (tmp_path / "q.db-wal").exists()
+    async with queue:
+        assert await queue.size() == 1
 
 
 async def test_queues_of_one_file_do_not_mix(make: MakeQueue, tmp_path: Path) -> None:
