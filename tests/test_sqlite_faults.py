@@ -67,7 +67,8 @@ class Processes:
     def ledger(self, *numbers: int) -> list[Entry]:
         """What these wrote, or all of them, by time."""
         paths = [path for index, (_, path) in enumerate(self._children) if not numbers or index in numbers]
-        lines = [line.split() for path in paths for line in path.read_text().splitlines()]
+        whole = [path.read_text().rpartition("\n")[0] for path in paths]  # without a line that is being written
+        lines = [line.split() for text in whole for line in text.splitlines()]
         entries = [Entry(int(time), word, name) for time, word, name in lines]
         return sorted(entries, key=lambda entry: entry.time)
 
