@@ -130,6 +130,33 @@ async def test_the_next_event_of_a_worker_does_not_pay_for_the_last_one() -> Non
         assert stage.ran[-2:] == ["next", "after"]
 
 
+async def test_the_next_handler_of_an_event_does_not_pay_for_the_last_one() -> None:
+    """Nor does it miss its turn."""
+    async with Stage(handler_timeout=10, retry=ONCE) as stage:
+        gate = asyncio.Event()
+
+        @stage.dispatcher.on(Note)
+        async def first(note: Note) -> None:
+            await gate.wait()
+            stage.ran.append("first")
+
+        @stage.dispatcher.on(Note)
+        async def second(note: Note) -> None:
+            await turns(3)
+            stage.ran.append("second")
+
+        await stage.start()
+        await stage.dispatcher.dispatch(Note())
+        await turns()
+        pool = stage.dispatcher._life.service.pool  # type: ignore[union-attr]  # it is open
+        assert pool is not None
+        gate.set()
+        pool._desks[0].scope.cancel()
+        await passing(stage.clock, stage.dispatcher.join())
+        assert stage.ran[-1] == "second"
+        assert [letter.handlers for letter in await stage.letters()] in ([], [("first",)])
+
+
 async def test_no_handler_near_its_limit_is_cancelled_before_it() -> None:
     """Of thousands that end just before or after their timeout, none is cut off early or in another's place."""
     limit, wrongly, cut, dice = 0.1, 0, 0, random.Random(1)

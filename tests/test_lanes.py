@@ -386,6 +386,15 @@ def test_a_shut_key_opens_with_the_fetch_that_begins_after_all_of_it_went_back()
     assert len(some.ready) == 1
 
 
+def test_those_behind_a_head_go_back_in_order() -> None:
+    """A queue need not sort what is released."""
+    some = lanes()
+    head, *behind = [delivery("a", str(number)) for number in range(5)]
+    for one in (head, *behind):
+        some.add(one)
+    assert some.clear(head) == behind
+
+
 def test_what_was_refused_goes_back_by_key_and_in_order() -> None:
     """One hand-back a key."""
     some = lanes()

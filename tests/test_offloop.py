@@ -130,9 +130,10 @@ async def test_what_was_dispatched_soon_is_in_the_queue_when_stop_returns() -> N
     store = Store()
     async with Stage(ReferenceQueue(store)) as stage:
         await stage.dispatcher.start(workers=0)
-        stage.dispatcher.dispatch_soon(Note("last"))
+        for number in range(2500):
+            stage.dispatcher.dispatch_soon(Note(str(number)))
         await stage.stop(5)
-    assert len(store.records) == 1
+    assert len(store.records) == 2500
 
 
 async def test_join_waits_for_what_was_dispatched_soon() -> None:

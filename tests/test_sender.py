@@ -267,13 +267,15 @@ async def test_nobody_overtakes_while_the_queue_is_full() -> None:
 
     queue = Counting(Shelf(), capacity=1)
     async with sending(queue) as sender:
-        task = asyncio.ensure_future(sender.send_all([message(number) for number in range(6)], 60))
+        task = asyncio.ensure_future(sender.send_all([message(number) for number in range(4)], 60))
+        await turns()
+        later = [sent(sender, number, timeout=60) for number in (4, 5)]
         got: list[str] = []
         while len(got) < 6:
             refused = queue.refused
-            await until(lambda refused=refused: queue.refused > refused or task.done())  # type: ignore[misc]  # a lambda
+            await until(lambda refused=refused: queue.refused > refused or len(got) == 5)  # type: ignore[misc]  # a lambda
             got.append((await asyncio.wait_for(queue.pop(), 20)).expect().id)
-        await task
+        await asyncio.gather(task, *later)
         assert got == [str(number) for number in range(6)]
 
 
