@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Sequence
+from typing import Any, Protocol
 
 from attrs import define
 
@@ -31,8 +31,9 @@ a queue has beyond a caller's timeout to answer, at least that it is full.
 class Sender(Protocol):
     """How messages get into the queue."""
 
-    async def send(self, message: Message, timeout: float | None) -> None:
+    def send(self, message: Message, timeout: float | None) -> Coroutine[Any, Any, None]:
         """Return once the queue has accepted it. Raises QueueFull, QueueUnavailable, QueueClosed."""
+        ...
 
     async def send_all(self, messages: Sequence[Message], timeout: float | None) -> None:
         """The same for many, in order. Raises PushFailed naming those that were not accepted."""
@@ -57,10 +58,14 @@ class DirectSender:
         self._slice = TimeSlice(clock)
         self.waiting = 0
 
-    async def send(self, message: Message, timeout: float | None) -> None:
-        if self._slice.over():
-            await asyncio.sleep(0)
-        await self._queue.push(message, timeout=0 if in_handler.get() else timeout)
+    def send(self, message: Message, timeout: float | None) -> Coroutine[Any, Any, None]:
+        if in_handler.get():
+            timeout = 0
+        return self._send_later(message, timeout) if self._slice.over() else self._queue.push(message, timeout=timeout)
+
+    async def _send_later(self, message: Message, timeout: float | None) -> None:
+        await self._slice.next()
+        await self._queue.push(message, timeout=timeout)
 
     async def send_all(self, messages: Sequence[Message], timeout: float | None) -> None:
         await self._queue.push_many(messages, timeout=0 if in_handler.get() else timeout)
