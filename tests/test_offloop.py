@@ -136,6 +136,23 @@ async def test_what_was_dispatched_soon_is_in_the_queue_when_stop_returns() -> N
     assert len(store.records) == 2500
 
 
+async def test_what_was_dispatched_soon_and_waits_for_room_is_handled_before_the_end() -> None:
+    """A local queue is drained after everything is in it."""
+    async with Stage("channel://?capacity=1") as stage:
+
+        @stage.dispatcher.on(Note)
+        async def read(note: Note) -> None:
+            await turns(20)
+            stage.ran.append(note.text)
+
+        await stage.start()
+        for number in range(20):
+            stage.dispatcher.dispatch_soon(Note(str(number)))
+        report = await stage.stop(30)
+        assert stage.ran == [str(number) for number in range(20)]
+        assert report.handled == 20
+
+
 async def test_join_waits_for_what_was_dispatched_soon() -> None:
     """It is on its way to the queue."""
     async with Stage() as stage:

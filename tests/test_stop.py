@@ -365,6 +365,19 @@ async def test_a_local_queue_is_drained_first() -> None:
         assert (report.handled, report.abandoned) == (52, 0)
 
 
+async def test_draining_takes_time_by_the_event_and_not_by_its_square() -> None:
+    """What is expensive to ask of a queue is asked once there is little left."""
+    queue = Breakable(open_queue("channel://"))
+    async with Stage(queue) as stage:
+        stage.dispatcher.on(Note)(counting(stage))
+        await stage.dispatcher.start(workers=0)
+        await stage.dispatcher.dispatch_many([Note() for _ in range(2000)])
+        await stage.start(workers=20)
+        report = await stage.stop(30)
+        assert report.handled == 2000
+        assert queue.count("stats") <= 5
+
+
 async def test_what_a_local_queue_still_holds_at_the_end_is_said_to_be_lost(caplog: pytest.LogCaptureFixture) -> None:
     """In the report and in the log."""
     async with Stage() as stage:

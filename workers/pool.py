@@ -153,8 +153,10 @@ class Pool:
         self._fetching.cancel()
 
     async def _drained(self) -> bool:
+        if not self.idle or await self._queue.size():
+            return False
         stats = await self._queue.stats()
-        return self.idle and not (stats.waiting or stats.in_flight or stats.delayed)
+        return not (stats.waiting or stats.in_flight or stats.delayed)
 
     async def _end_working(self, working: asyncio.Task[None]) -> None:
         """Let handlers finish until the last call, then cancel what still runs; leave to itself what does not end."""
