@@ -7,11 +7,12 @@ import itertools
 import json
 import os
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,6 +58,15 @@ class Child:
     @property
     def alive(self) -> bool:
         return self.process.poll() is None
+
+    @property
+    def stopped(self) -> bool:
+        """Whether every thread of it stands still."""
+        states = [
+            path.read_text().rpartition(")")[2].split()[0]
+            for path in Path(f"/proc/{self.process.pid}/task").glob("*/stat")
+        ]
+        return all(state == "T" for state in states)
 
     def ready(self) -> Child:
         """Wait until it consumes."""
@@ -138,6 +148,25 @@ class Theatre:
     async def _browse(self) -> list[Message]:
         async with open_queue(QueueURL.parse(self.url).sibling("dead")) as queue:
             return [message async for message in queue.browse()]
+
+    def freeze(self, child: Child) -> None:
+        """SIGSTOP, but not within a commit: stopped there, a process keeps the lock of the file, and others wait."""
+        while True:
+            child.signal(signal.SIGSTOP)
+            wait_until(lambda: child.stopped)
+            if self._can_be_written():
+                return
+            child.signal(signal.SIGCONT)
+            time.sleep(0.01)
+
+    def _can_be_written(self) -> bool:
+        with closing(sqlite3.connect(self.directory / "events.db", timeout=1.0, isolation_level=None)) as connection:
+            try:
+                connection.execute("BEGIN IMMEDIATE")
+            except sqlite3.OperationalError:
+                return False
+            connection.execute("ROLLBACK")
+            return True
 
     def finish(self) -> list[dict[str, Any]]:
         """Stop every worker; what each says."""

@@ -77,7 +77,7 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_settles_nothing_any
         stopped = stage.worker(**options).ready()
         stage.producer(count=60, keys=60, work=0.2).finished()
         wait_until(lambda: len(stage.running(stopped)) == 4)
-        stopped.signal(signal.SIGSTOP)
+        stage.freeze(stopped)
         held = set(stage.running(stopped))
         other = stage.worker(**options).ready()
         wait_until(
