@@ -1,5 +1,9 @@
 """Dispatch typed events through a queue to workers that retry, dead-letter and never lose them."""
 
+from .packages import check_packages
+
+check_packages()
+
 from queues import wire
 from queues.base import Capability, MessageQueue, QueueStats
 from queues.errors import (
