@@ -74,9 +74,19 @@ async def passing(clock: ManualClock, awaitable: Awaitable[Any], step: float = 0
     return task.result()
 
 
-async def stopped(dispatcher: EventDispatcher, clock: ManualClock, grace: float | None = None) -> StopReport:
-    """Stop while the clock moves on."""
-    report: StopReport = await passing(clock, dispatcher.stop(grace=grace), 0.25)
+async def stopped(dispatcher: EventDispatcher, clock: ManualClock, grace: float = 30.0) -> StopReport:
+    """Stop while the clock moves on: to the last call, when handlers are cut off, and, if need be, to the deadline.
+
+    It stands still for a while at the beginning and at the last call, since a real disk takes real time.
+    """
+    stopping = asyncio.ensure_future(dispatcher.stop(grace=grace))
+    last_call = clock.monotonic() + grace - min(grace / 2, max(1.0, grace / 10))
+    await asyncio.wait([stopping], timeout=0.1)
+    while not stopping.done() and clock.monotonic() < last_call:
+        await clock.advance(min(0.25, last_call - clock.monotonic()))
+        await asyncio.wait([stopping], timeout=0.001)
+    await asyncio.wait([stopping], timeout=1.0)
+    report: StopReport = await passing(clock, stopping, 0.25)
     return report
 
 
@@ -207,7 +217,7 @@ class Stage:
     async def start(self, workers: int = 1) -> None:
         await self.dispatcher.start(workers)
 
-    async def stop(self, grace: float | None = None) -> StopReport:
+    async def stop(self, grace: float = 30.0) -> StopReport:
         return await stopped(self.dispatcher, self.clock, grace)
 
     async def ran_in_all(self, count: int) -> list[Any]:

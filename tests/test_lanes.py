@@ -6,6 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,22 @@ import pytest
 from notification import Context, EventDispatcher, Message, RetryLater, RetryPolicy
 from queues.clock import ManualClock
 from queues.message import Delivery
+from queues.registry import open_queue
 from tests.four_methods import FourMethods, Shelf
 from tests.reference_queue import ReferenceQueue, Store
-from tests.stage import EVERY_HOME, Breakable, Note, Parcel, Stage, address, passing, stopped, turns, until
+from tests.stage import (
+    DURABLE_HOME,
+    EVERY_HOME,
+    Breakable,
+    Note,
+    Parcel,
+    Stage,
+    address,
+    passing,
+    stopped,
+    turns,
+    until,
+)
 from workers.lanes import Lanes
 
 SOON = RetryPolicy(attempts=4, initial=1, jitter=False)
@@ -219,6 +233,40 @@ async def test_a_key_stays_shut_while_its_hand_back_fails() -> None:
         assert stage.ran == [(0, 1), (9, 1), (0, 2), (1, 1), (2, 1), (3, 1)]
 
 
+@DURABLE_HOME
+async def test_what_goes_back_is_not_fetched_and_handed_back_for_ever(home: str, tmp_path: Path) -> None:
+    """A fetch that waits brings it at once; it follows, and with the next fetch its key is open."""
+    queue = Eager(open_queue(address(home, tmp_path)))
+    queue.broken = {"started"}
+    async with Stage(queue) as stage:
+
+        @stage.dispatcher.on(Parcel)
+        async def carry(parcel: Parcel) -> None:
+            stage.ran.append(parcel.number)
+
+        await stage.start(workers=4)
+        await stage.dispatcher.dispatch_many([Parcel(1, number) for number in range(3)])
+        await until(lambda: queue.count("release"))
+        queue.broken.clear()
+        assert await stage.ran_in_all(3) == [0, 1, 2]
+        await stage.settled()
+    assert queue.count("release") <= 4
+
+
+class Eager(Breakable):
+    """What it hands out has been handed out before, and comes at once; slow to take back."""
+
+    async def pop_many(self, limit: int) -> list[Delivery]:
+        batch = await super().pop_many(limit)
+        for delivery in batch:
+            delivery.times = 2
+        return batch
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        await super().release(deliveries)
+        await turns(20)
+
+
 async def test_one_key_that_fails_does_not_fill_the_process(tmp_path: Path) -> None:
     """When nothing more may be held, the retry with the most behind it waits in the queue, and the others go on."""
     async with Stage(address("reference", tmp_path), prefetch=10, retry=RetryPolicy(initial=50, jitter=False)) as stage:
@@ -375,12 +423,12 @@ def test_a_shut_key_opens_with_the_fetch_that_begins_after_all_of_it_went_back()
     some.reopen(head)
     assert not some.add(later), "a fetch that began before has brought it"
     assert some.refuse([later]) == [[later]]
-    assert some.refused == {"a"}
-    some.fetching()
-    assert some.add(delivery("a", "4")), "still on its way back"
-    assert not some.ready
-    some.reopen(later)
-    assert not some.refused
+    assert some.returning == {"a"}, "no other fetch begins"
+    with some.giving_back(later):
+        assert some.add(delivery("a", "4")), "still on its way back"
+        assert not some.ready
+        some.reopen(later)
+    assert not some.returning
     some.fetching()
     assert some.add(delivery("a", "5"))
     assert len(some.ready) == 1

@@ -51,6 +51,22 @@ class Errands:
     async def _run(self, errand: Errand) -> None:
         if errand.letters:
             await self._write(errand)
+        if errand.reopens is None:
+            await self._settle(errand)
+        else:
+            with self.lanes.giving_back(errand.reopens):
+                await self._give_back(errand, errand.reopens)
+        if errand.hold is not None:
+            self.lanes.hold(*errand.hold)
+
+    async def _give_back(self, errand: Errand, head: Delivery) -> None:
+        await self._settle(errand)
+        while late := self.lanes.late(head):
+            errand.behind = tuple(late)
+            await self._release(errand)
+        self.lanes.reopen(head)
+
+    async def _settle(self, errand: Errand) -> None:
         if errand.move is not None:
             self.held.settled([errand.move[0]], await self.queue.move_many([errand.move], self.dead))
             errand.move = None
@@ -59,13 +75,6 @@ class Errands:
             errand.nack = None
         if errand.behind:
             await self._release(errand)
-        if errand.reopens is not None:
-            while late := self.lanes.late(errand.reopens):
-                errand.behind = tuple(late)
-                await self._release(errand)
-            self.lanes.reopen(errand.reopens)
-        if errand.hold is not None:
-            self.lanes.hold(*errand.hold)
 
     async def _write(self, errand: Errand) -> None:
         try:

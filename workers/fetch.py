@@ -47,7 +47,7 @@ class Fetcher:
     async def run(self) -> None:
         """Pop until cancelled, through outages."""
         while not self._inbox.closed:
-            if self._inbox.lanes.refused or (room := self._room()) <= 0:
+            if self._inbox.lanes.returning or (room := self._room()) <= 0:
                 await self._inbox.hungry()
                 continue
             try:

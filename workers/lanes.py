@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 
 from queues.clock import Alarm, Clock
 from queues.message import Delivery, Message
@@ -23,8 +24,8 @@ class Lanes:
         self.ready: deque[Delivery] = deque()
         self.changed: dict[Delivery, float] = {}
         """Heads whose message a retry changed, with when they are due."""
-        self.refused: set[str] = set()
-        """Keys of which a fetch brought more than it should have; that has to be back before the next fetch."""
+        self.returning: set[str] = set()
+        """Keys that the queue is being given back at this moment: no fetch may begin, it could bring them in part."""
         self._shut: dict[str, list[Delivery] | None] = {}
         """Keys on their way back to the queue, with what arrived of them meanwhile; None: they are back."""
         self._clock = clock
@@ -102,11 +103,19 @@ class Lanes:
         late, self._shut[key] = self._shut.get(key), []
         return late or []
 
+    @contextmanager
+    def giving_back(self, head: Delivery) -> Iterator[None]:
+        """While the queue is told: no fetch begins."""
+        key = self._key(head)
+        self.returning.add(key)
+        try:
+            yield
+        finally:
+            self.returning.discard(key)
+
     def reopen(self, head: Delivery) -> None:
         """The queue has it all back. The lane opens with the next fetch: one on its way may still bring its key."""
-        key = self._key(head)
-        self._shut[key] = None
-        self.refused.discard(key)
+        self._shut[self._key(head)] = None
 
     def refuse(self, deliveries: Iterable[Delivery]) -> list[list[Delivery]]:
         """Those that `add` did not take, by key and in order. Their keys are shut again until `reopen`."""
@@ -115,7 +124,7 @@ class Lanes:
             by_key.setdefault(self._key(delivery), []).append(delivery)
         for key in by_key:
             self._shut[key] = []
-            self.refused.add(key)
+            self.returning.add(key)
         return list(by_key.values())
 
     def fetching(self) -> None:
