@@ -1,7 +1,7 @@
 """`python -m tests.faults.producer URL DIRECTORY NAME JSON`: dispatches jobs, and writes down which were accepted.
 
-JSON: count; keys; rate, a second; work, the longest handling in seconds; act, {"number of the job": "what to do"};
-until, a file: it goes on beyond the count until that is there.
+JSON: count; keys; rate, a second; work and least, the longest and shortest handling in seconds; act, {"number of the
+job": "what to do"}; until, a file: it goes on beyond the count until that is there.
 """
 
 from __future__ import annotations
@@ -32,7 +32,9 @@ async def main(url: str, directory: Path, name: str, options: dict[str, Any]) ->
 
     async def send(number: int) -> None:
         seq, account = divmod(number, keys)
-        job = Job(account, seq, dice.uniform(0, options.get("work", 0.0)), acts.get(str(number), ""))
+        job = Job(
+            account, seq, dice.uniform(options.get("least", 0.0), options.get("work", 0.0)), acts.get(str(number), "")
+        )
         id_ = f"{name}-{number}"
         ledger.write("trying", id_, f"{name}-{account}", seq)
         try:

@@ -100,10 +100,13 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_settles_nothing_any
 def test_an_event_loop_that_is_blocked_loses_its_lease_only_after_its_time(
     lease: float, short: float, long: float, tmp_path: Path
 ) -> None:
-    """F04: shorter, no redelivery; longer, one, the stale ack is refused, and a warning names the handler."""
+    """F04: shorter, no redelivery, however long the handler runs besides; longer, one, the stale ack is refused, and a
+    warning names the handler.
+    """
     with theatre(tmp_path, f"?lease={lease:g}") as stage:
         blocked = stage.worker(workers=1, prefetch=1).ready()
-        stage.producer(count=1, keys=1, act={"0": f"block:{short}:{blocked.name}"}).finished()
+        act = {"0": f"block:{short}:{blocked.name}"}
+        stage.producer(count=1, keys=1, act=act, least=lease, work=lease).finished()
         wait_until(lambda: stage.running(blocked))
         other = stage.worker(workers=1, prefetch=1).ready()
         wait_until(lambda: stage.count("ended") == 1)
