@@ -156,6 +156,14 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def seconds_of(text: str, name: str) -> float:
+    """The seconds of `30`, `500ms`, `30s`, `2m`, `1h` or `1d`, or a ConfigurationError about what is called `name`."""
+    found = _DURATION.fullmatch(text)
+    if found and (seconds := float(found[1]) * _UNITS[found[2] or "s"]) < float("inf"):
+        return seconds
+    raise ConfigurationError(f"{name} is no duration; write 30, 500ms, 30s, 2m, 1h or 1d")
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`; did you mean 'x'?`, or nothing when no known word is near."""
     near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
@@ -218,10 +226,7 @@ def _scalar(name: str, text: str, kind: Any) -> Any:
             return text.lower() in {"true", "1", "yes", "on"}
         raise ConfigurationError(f"?{name}={escape(text)} is neither true nor false")
     if kind is Seconds:
-        found = _DURATION.fullmatch(text)
-        if found and (seconds := float(found[1]) * _UNITS[found[2] or "s"]) < float("inf"):
-            return seconds
-        raise ConfigurationError(f"?{name}={escape(text)} is no duration; write 30, 500ms, 30s, 2m, 1h or 1d")
+        return seconds_of(text, f"?{name}={escape(text)}")
     try:
         value = kind(text)
     except ValueError:

@@ -365,7 +365,7 @@ def test_an_app_that_does_not_import_shows_its_own_traceback(shell: Shell) -> No
         done = shell("run", app)
         assert done.returncode == 1
         assert done.stderr.count("File ") == 2
-        assert "_cli_app" not in done.stderr
+        assert "loading.py" not in done.stderr
         assert done.stderr.endswith("RuntimeError: boom\n")
 
 

@@ -18,9 +18,9 @@ import typer
 
 from queues.errors import ConfigurationError, NotificationError
 
-from . import _cli_run, _cli_send, _cli_stats
-from ._cli_app import BrokenApp
-from ._cli_screen import complain, say
+from . import run as _run, send as _send, stats as _stats
+from .loading import BrokenApp
+from .screen import complain, say
 
 
 class Format(StrEnum):
@@ -104,7 +104,7 @@ def run(
       notification run shop.main:dispatcher --queue sqlite:///events.db
       NOTIFICATION_QUEUE=sqlite:////var/lib/shop/events.db notification run shop
     """
-    _cli_run.run(app, queue, workers, log_level.name.upper())
+    _run.run(app, queue, workers, log_level.name.upper())
 
 
 @cli.command()
@@ -147,11 +147,11 @@ def send(
       tail -f events.ndjson | notification send --file - --queue sqlite:///events.db
     """
     if file is None:
-        _cli_send.send_one(_cli_send.Single(event_type, data, key=key, id=id_, delay=delay), queue, app, timeout)
+        _send.send_one(_send.Single(event_type, data, key=key, id=id_, delay=delay), queue, app, timeout)
     elif event_type is not None or key is not None or id_ is not None or delay:
         raise typer.BadParameter("with --file, type, data, key and id come from its lines; leave the others out")
     else:
-        _cli_send.send_file(file, queue, app, timeout)
+        _send.send_file(file, queue, app, timeout)
 
 
 @cli.command()
@@ -170,7 +170,7 @@ def stats(
       notification stats --queue sqlite:///events.db
       notification stats --queue sqlite:///events.db --format json | jq .waiting
     """
-    _cli_stats.show(queue, as_json=format_ is Format.json)
+    _stats.show(queue, as_json=format_ is Format.json)
 
 
 def main() -> NoReturn:

@@ -23,8 +23,8 @@ from rich.text import Text
 
 from queues.base import QueueStats
 
-from ._cli_lines import Sent
-from .report import StopReport
+from .lines import Sent
+from ..report import StopReport
 
 
 def say(text: str) -> None:

@@ -17,16 +17,16 @@ from attrs import frozen
 
 from queues.errors import ConfigurationError, CorruptMessage
 
-from ._cli_app import load, queue_of
-from ._cli_lines import LineSender, Sent, known
-from ._cli_screen import complain, count, say, sending_bar
-from ._cli_stats import chosen, refuse_local
-from .assembly import name_of
-from .composing import Ids, default_source
-from .dispatcher import EventDispatcher
-from .ndjson import LineReader
-from .report import Dispatched
-from .signals import stopped_by_signal
+from .loading import load, queue_of
+from .lines import LineSender, Sent, known
+from .screen import complain, count, say, sending_bar
+from .stats import chosen, refuse_local
+from ..assembly import name_of
+from ..composing import Ids, default_source
+from ..dispatcher import EventDispatcher
+from ..ndjson import LineReader
+from ..report import Dispatched
+from ..signals import stopped_by_signal
 
 
 @frozen

@@ -13,7 +13,7 @@ from queues.base import MessageQueue
 from queues.errors import ConfigurationError, NotificationError
 from queues.url import did_you_mean
 
-from .dispatcher import EventDispatcher
+from ..dispatcher import EventDispatcher
 
 _DEFAULT = "dispatcher"
 

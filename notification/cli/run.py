@@ -7,9 +7,9 @@ import logging
 import os
 import sys
 
-from ._cli_app import load, queue_of
-from ._cli_screen import count, say, stop_line
-from .assembly import name_of
+from .loading import load, queue_of
+from .screen import count, say, stop_line
+from ..assembly import name_of
 
 
 def run(app: str, queue: str | None, workers: int, level: str) -> None:

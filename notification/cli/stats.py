@@ -11,8 +11,8 @@ from queues.clock import SYSTEM_CLOCK
 from queues.errors import ConfigurationError
 from queues.registry import open_queue
 
-from ._cli_screen import show_stats
-from .assembly import build_dead, name_of
+from .screen import show_stats
+from ..assembly import build_dead, name_of
 
 
 def show(url: str | None, *, as_json: bool) -> None:

@@ -15,9 +15,9 @@ from attrs import define, evolve, field, frozen
 from queues.errors import CorruptMessage, NotificationError, PushFailed, QueueError, UnknownEvent
 from queues.message import Message
 
-from .dispatcher import EventDispatcher
-from .event import EventSpec, spec_named
-from .ndjson import Line, LineReader
+from ..dispatcher import EventDispatcher
+from ..event import EventSpec, spec_named
+from ..ndjson import Line, LineReader
 
 _CHUNK = 256 * 1024
 
