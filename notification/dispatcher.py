@@ -209,11 +209,8 @@ class EventDispatcher:
 
     @property
     def dead_letters(self) -> MessageQueue:
-        """The queue of dead letters, once workers have started."""
-        service = self._life.service
-        if service is None or service.dead is None:
-            raise QueueClosed("the dead letters are opened by start() with workers")
-        return service.dead
+        """The queue of dead letters: the open one once workers have started, before that a new one to be opened."""
+        return self._life.dead_letters()
 
     async def size(self) -> int:
         """Events that wait, not yet handed out."""

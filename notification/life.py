@@ -80,8 +80,13 @@ class Life:
         if service.pool is not None:
             raise ConfigurationError(f"started already, with {len(service.pool.workers)} workers; start() works once")
         Needs(self._handlers, self._settings.unhandled).check(service.queue)
-        dead = build_dead(service.queue, self._settings.dead_letter, self._clock)
-        await service.consume(dead, PoolMaker(self._settings, self._handlers, self._clock, send, workers))
+        await service.consume(self.dead_letters(), PoolMaker(self._settings, self._handlers, self._clock, send, workers))
+
+    def dead_letters(self) -> MessageQueue:
+        """The queue where dead letters go: the open one, or a new one while no workers have started."""
+        if self.service is not None and self.service.dead is not None:
+            return self.service.dead
+        return build_dead(self.queue, self._settings.dead_letter, self._clock)
 
     async def _close_again(self) -> None:
         service, self.service, self._compose = self.service, None, None

@@ -12,7 +12,7 @@ import attrs
 from .base import QueueStats
 from .clock import SYSTEM_CLOCK, Alarm, Clock
 from .errors import Unsupported
-from .message import Message
+from .message import EPOCH, Message
 
 
 @attrs.define(eq=False)
@@ -82,6 +82,7 @@ class ChannelState:
         self._holds: dict[str, Hold] = {}
         self._unsettled = 0
         self._next = 0
+        self._anew = 0
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def join(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -100,9 +101,11 @@ class ChannelState:
         return len(self._waiting) + self._parked
 
     def stats(self) -> QueueStats:
-        times = [entry.message.time for entry in self.after(-1)]
+        times = [entry.message.time for entry in self.after(-1) if entry.message.time is not EPOCH]
         oldest = max(0.0, self.clock.wall() - min(times).timestamp()) if times else None
-        return QueueStats(self.size(), self._unsettled, len(self._delayed), oldest_age=oldest)
+        present = self.size() + self._unsettled + len(self._delayed)
+        settled = self._next - self._anew - present
+        return QueueStats(self.size(), self._unsettled, len(self._delayed), oldest_age=oldest, settled=settled)
 
     def after(self, place: int) -> list[Entry]:
         """The waiting entries behind a place, in order."""
@@ -123,6 +126,7 @@ class ChannelState:
     def _append_as_new(self, message: Message) -> None:
         self._append(Entry(self._next, message))
         self._next += 1
+        self._anew += 1
 
     def put_back(self, entry: Entry, message: Message | None, due: float, delay: float) -> None:
         """A nacked entry: at its old place in its key, once due; keyless, at the tail."""

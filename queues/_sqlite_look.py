@@ -52,26 +52,29 @@ class Counts(NamedTuple):
     delayed: int
     dead: int
     oldest: bytes | None
+    pushed: int
 
     def stats(self, clock: Clock, limits: Limits) -> QueueStats:
         """With the oldest event read."""
         message = None if self.oldest is None else wire.delivery_of(self.oldest, None, limits=limits).message
         known = message is not None and message.time is not EPOCH
         age = max(0.0, clock.wall() - message.time.timestamp()) if known and message is not None else None
-        return QueueStats(self.waiting, self.in_flight, self.delayed, self.dead, age)
+        settled = self.pushed - self.waiting - self.in_flight - self.delayed
+        return QueueStats(self.waiting, self.in_flight, self.delayed, self.dead, age, settled)
 
 
 def counts(connection: sqlite3.Connection, queue: int, name: str, now: float) -> Counts:
     """How a queue stands."""
     waiting = size(connection, queue, now)
-    total, in_flight = connection.execute(
-        "SELECT waiting + delayed, in_flight FROM queue WHERE id = ?", (queue,)
+    total, in_flight, tail = connection.execute(
+        "SELECT waiting + delayed, in_flight, tail FROM queue WHERE id = ?", (queue,)
     ).fetchone()
     dead = connection.execute(
         "SELECT waiting + delayed + in_flight FROM queue WHERE name = ?", (f"{name}.{DEAD}",)
     ).fetchone()
     first = connection.execute(_OLDEST, (queue,)).fetchone()
-    return Counts(waiting, in_flight, total - waiting, dead[0] if dead else 0, first[0] if first else None)
+    pushed = tail - (queue << PLACE_BITS)
+    return Counts(waiting, in_flight, total - waiting, dead[0] if dead else 0, first[0] if first else None, pushed)
 
 
 _OLDEST = """

@@ -43,7 +43,8 @@ class QueueStats:
     """How a queue stands. None: this queue can't say.
 
     waiting: not yet handed out; in_flight: handed out, unsettled; delayed: not due yet; dead: in the dead-letter
-    sibling; oldest_age: seconds since the time of the oldest waiting event.
+    sibling; oldest_age: seconds since the time of the oldest waiting event; settled: events that have left it for good
+    since it exists, a number that only grows: what it grew by in a second is the rate at which events are handled.
     """
 
     waiting: int
@@ -51,6 +52,7 @@ class QueueStats:
     delayed: int | None = None
     dead: int | None = None
     oldest_age: float | None = None
+    settled: int | None = None
 
 
 class MessageQueue(ABC):

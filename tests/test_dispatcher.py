@@ -510,13 +510,13 @@ async def test_an_instance_without_a_url_needs_dead_letters_given() -> None:
         await dispatcher.start()
 
 
-async def test_dead_letters_are_asked_for_once_workers_have_started() -> None:
-    """Before, nobody opened them."""
+async def test_dead_letters_are_open_once_workers_have_started() -> None:
+    """Before, there is a new queue for whoever wants to look, to be opened by him."""
     async with Stage() as stage:
-        with pytest.raises(QueueClosed, match="opened by start"):
-            assert stage.dispatcher.dead_letters
+        async with stage.dispatcher.dead_letters as early:
+            assert await early.size() == 0
         await stage.start()
-        assert isinstance(stage.dispatcher.dead_letters, MessageQueue)
+        assert stage.dispatcher.dead_letters is stage.dispatcher.dead_letters
 
 
 # -- looked at

@@ -16,6 +16,7 @@ from queues.url import did_you_mean
 from ..dispatcher import EventDispatcher
 
 _DEFAULT = "dispatcher"
+_OURS = Path(__file__).parents[1]
 
 
 class BrokenApp(Exception):
@@ -117,7 +118,7 @@ def _place_of(error: BaseException) -> str:
     places = [
         f"{frame.filename}:{frame.lineno}: "
         for frame in traceback.extract_tb(_theirs(error.__traceback__))
-        if Path(frame.filename).parent != Path(__file__).parent
+        if _OURS not in Path(frame.filename).parents
     ]
     return places[-1] if places else ""
 

@@ -1,0 +1,158 @@
+"""Flags that several commands share, and how their values are read."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+import logging.handlers
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import orjson
+import typer
+
+from queues.clock import SYSTEM_CLOCK
+from queues.errors import ConfigurationError, escape
+from queues.url import seconds_of
+
+
+class Format(StrEnum):
+    """How results are printed."""
+
+    table = "table"
+    json = "json"
+
+
+class LogFormat(StrEnum):
+    """How a line of the log is written."""
+
+    text = "text"
+    json = "json"
+
+
+class Level(StrEnum):
+    """What is logged, on stderr or in a file."""
+
+    debug = "debug"
+    info = "info"
+    warning = "warning"
+    error = "error"
+
+
+_APP = "package.module or path/to/file.py, then :attribute if its dispatcher has another name"
+
+App = Annotated[
+    str, typer.Argument(envvar="NOTIFICATION_APP", help=f"The app: {_APP}", metavar="APP[:DISPATCHER]")
+]  # fmt: skip
+AppOption = Annotated[
+    str | None,
+    typer.Option("--app", envvar="NOTIFICATION_APP", metavar="APP[:DISPATCHER]",
+                 help="An app whose event classes check data and give keys; without --queue its queue is taken"),
+]  # fmt: skip
+Queue = Annotated[
+    str | None, typer.Option(envvar="NOTIFICATION_QUEUE", help="Queue URL, such as sqlite:///events.db", metavar="URL")
+]
+Formatted = Annotated[
+    Format, typer.Option("--format", envvar="NOTIFICATION_FORMAT", help="For people or for programs")
+]  # fmt: skip
+Type = Annotated[
+    str | None,
+    typer.Option("--type", envvar="NOTIFICATION_TYPE", metavar="PATTERN", help="Only of this type; * stands for any text"),
+]
+Since = Annotated[
+    str | None,
+    typer.Option(envvar="NOTIFICATION_SINCE", metavar="TIME", help="Only from then on: 30m, 2h, 1d ago, or 2026-01-31T12:00"),
+]
+
+
+def since(text: str | None) -> datetime | None:
+    """The moment that `2h` (ago) or an ISO date and time mean; without a zone it is local time."""
+    if text is None:
+        return None
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        ago = seconds_of(text, f"--since {escape(text, 40)} is neither a date and time nor a duration; {escape(text, 40)}")
+        return SYSTEM_CLOCK.now() - timedelta(seconds=ago)
+    return moment.astimezone(UTC)
+
+
+def rate(text: str | None) -> float | None:
+    """The number per second that `50/s`, `50` or `600/m` means."""
+    if text is None:
+        return None
+    number, _, unit = text.partition("/")
+    try:
+        per_second = float(number) / {"": 1, "s": 1, "m": 60, "h": 3600}[unit]
+    except (ValueError, KeyError):
+        per_second = 0.0
+    if not 0 < per_second < float("inf"):
+        raise ConfigurationError(f"--rate {escape(text, 40)} is no rate; write 50/s, 600/m or 10/h")
+    return per_second
+
+
+# -- logs
+
+
+class JSONLines(logging.Formatter):
+    """A record as one JSON object a line, with everything that `extra=` gave it."""
+
+    _standard = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "taskName"}
+
+    def format(self, record: logging.LogRecord) -> str:
+        line: dict[str, Any] = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: value for name, value in vars(record).items() if name not in self._standard}
+        if record.exc_info:
+            line["exception"] = self.formatException(record.exc_info)
+        return orjson.dumps(line, default=str).decode(errors="backslashreplace")
+
+
+def logged(default: Level) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command --log-level, --log-file and --log-format, and set up logging before it runs."""
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def with_logging(
+            *arguments: Any, log_level: Level, log_file: Path | None, log_format: LogFormat, **options: Any
+        ) -> None:
+            _set_up(log_level, log_file, log_format)
+            command(*arguments, **options)
+
+        own = inspect.signature(command, eval_str=True).parameters.values()
+        cast(Any, with_logging).__signature__ = inspect.Signature([*own, *_logging_flags(default)])
+        return with_logging
+
+    return decorate
+
+
+def _logging_flags(default: Level) -> list[inspect.Parameter]:
+    level = typer.Option(envvar="NOTIFICATION_LOG_LEVEL", help="What is logged")
+    file = typer.Option(envvar="NOTIFICATION_LOG_FILE", metavar="PATH", help="Log to this file, not to stderr")
+    format_ = typer.Option(envvar="NOTIFICATION_LOG_FORMAT", help="Lines of text, or of JSON")
+    return [
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=Annotated[kind, option])
+        for name, value, kind, option in (
+            ("log_level", default, Level, level),
+            ("log_file", None, Path | None, file),
+            ("log_format", LogFormat.text, LogFormat, format_),
+        )
+    ]
+
+
+def _set_up(level: Level, path: Path | None, format_: LogFormat) -> None:
+    try:
+        handler = logging.StreamHandler() if path is None else logging.handlers.WatchedFileHandler(path)
+    except OSError as error:
+        raise ConfigurationError(f"--log-file {str(path)!r} can't be written: {error.strerror}") from None
+    text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(JSONLines() if format_ is LogFormat.json else text)
+    logging.basicConfig(level=level.name.upper(), handlers=[handler], force=True)

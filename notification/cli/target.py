@@ -1,0 +1,62 @@
+"""Which queue a command is about, with its dead letters."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from attrs import evolve, frozen
+
+from queues.base import Capability, MessageQueue, QueueStats
+from queues.errors import ConfigurationError
+
+from ..assembly import name_of
+from ..dispatcher import EventDispatcher
+from .loading import load
+
+
+def dispatcher_for(queue: str | None, app: str | None) -> EventDispatcher:
+    """The app's, on the queue given if one is; without an app, one of our own.
+
+    Raises ConfigurationError without either, and for a queue that lives and dies with one process. There is no
+    default: an event sent to a queue that nobody reads is lost.
+    """
+    if app is None and queue is None:
+        raise ConfigurationError(
+            "which queue? Give --queue URL or set NOTIFICATION_QUEUE, for instance to sqlite:///events.db"
+        )
+    dispatcher = EventDispatcher() if app is None else load(app)
+    if queue is not None:
+        dispatcher.use(queue)
+    if Capability.LOCAL in dispatcher.queue.capabilities:
+        raise ConfigurationError(
+            f"{name_of(dispatcher.queue)} lives inside one process and is empty in any other; use a queue that "
+            "outlives a process, such as sqlite:///events.db"
+        )
+    return dispatcher
+
+
+@frozen
+class Target:
+    """A queue and its dead letters, both open, without a dispatcher around them."""
+
+    queue: MessageQueue
+    dead: MessageQueue
+
+    @property
+    def name(self) -> str:
+        """As a line on the screen names it, without secrets."""
+        return name_of(self.queue)
+
+    async def stats(self) -> QueueStats:
+        """The queue's figures, with the number of dead letters."""
+        stats = await self.queue.stats()
+        return stats if stats.dead is not None else evolve(stats, dead=await self.dead.size())
+
+
+@asynccontextmanager
+async def opened(queue: str | None, app: str | None) -> AsyncIterator[Target]:
+    """The queue and its dead letters, open for as long as the context lasts."""
+    dispatcher = dispatcher_for(queue, app)
+    async with dispatcher.queue as opened_queue, dispatcher.dead_letters as dead:
+        yield Target(opened_queue, dead)
