@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 log = logging.getLogger("notification.dispatcher")
@@ -15,13 +15,19 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 @asynccontextmanager
-async def stopped_by_signal() -> AsyncIterator[asyncio.Future[signal.Signals]]:
-    """A future that the first signal completes; inside, a second one exits at once, with 128 + its number."""
+async def stopped_by_signal(
+    last_act: Callable[[], None] = lambda: None,
+) -> AsyncIterator[asyncio.Future[signal.Signals]]:
+    """A future that the first signal completes; inside, a second one exits at once, with 128 + its number.
+
+    last_act: what is still done before that.
+    """
     loop = asyncio.get_running_loop()
     stopping: asyncio.Future[signal.Signals] = loop.create_future()
 
     def receive(number: signal.Signals) -> None:
         if stopping.done():
+            last_act()
             os._exit(128 + number)
         log.warning("%s: stopping in order; a second one leaves at once", number.name)
         stopping.set_result(number)

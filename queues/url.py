@@ -113,6 +113,10 @@ class QueueURL:
             unlimited=True,
         )
 
+    def without(self, *names: str) -> QueueURL:
+        """The same queue without these of its options."""
+        return attrs.evolve(self, options={name: value for name, value in self.options.items() if name not in names})
+
     def read(self, options: type[_T]) -> _T:
         """The options as an instance of this attrs class, whose fields are the names known and their types.
 

@@ -118,7 +118,7 @@ def known(message: Message) -> Message:
 
     Raises CorruptMessage for data that do not fit.
     """
-    spec = _spec(message.type)
+    spec = class_of(message.type)
     if spec is None or message.version > spec.version:
         return message
     event = spec.codec.decode(message.data)
@@ -126,7 +126,7 @@ def known(message: Message) -> Message:
 
 
 @lru_cache(4096)
-def _spec(type_name: str) -> EventSpec | None:
+def class_of(type_name: str) -> EventSpec | None:
     """The class of this type. Remembered: to find no class takes longer than all the rest of a line."""
     try:
         return spec_named(type_name)

@@ -9,7 +9,6 @@ import traceback
 from pathlib import Path
 from types import ModuleType, TracebackType
 
-from queues.base import MessageQueue
 from queues.errors import ConfigurationError, NotificationError
 from queues.url import did_you_mean
 
@@ -49,11 +48,6 @@ def load(target: str) -> EventDispatcher:
     return found
 
 
-def queue_of(dispatcher: EventDispatcher) -> MessageQueue:
-    """The queue it was given."""
-    return dispatcher.queue
-
-
 def _dispatchers_in(module: ModuleType, place: str) -> str:
     names = [name for name, value in vars(module).items() if isinstance(value, EventDispatcher)]
     if names:
@@ -85,7 +79,9 @@ def _import_file(path: Path) -> ModuleType:
         raise ConfigurationError(f"there is no file {str(path)!r}")
     _make_importable(path.resolve().parent)
     name = path.stem
-    if name in sys.modules and getattr(sys.modules[name], "__file__", None) != str(path.resolve()):
+    if name in sys.modules:
+        if getattr(sys.modules[name], "__file__", None) == str(path.resolve()):
+            return sys.modules[name]
         name = f"app_{name}"
     spec = importlib.util.spec_from_file_location(name, path.resolve())
     if spec is None or spec.loader is None:

@@ -61,11 +61,15 @@ Formatted = Annotated[
 ]  # fmt: skip
 Type = Annotated[
     str | None,
-    typer.Option("--type", envvar="NOTIFICATION_TYPE", metavar="PATTERN", help="Only of this type; * stands for any text"),
+    typer.Option(
+        "--type", envvar="NOTIFICATION_TYPE", metavar="PATTERN", help="Only of this type; * stands for any text"
+    ),
 ]
 Since = Annotated[
     str | None,
-    typer.Option(envvar="NOTIFICATION_SINCE", metavar="TIME", help="Only from then on: 30m, 2h, 1d ago, or 2026-01-31T12:00"),
+    typer.Option(
+        envvar="NOTIFICATION_SINCE", metavar="TIME", help="Only from then on: 30m, 2h, 1d ago, or 2026-01-31T12:00"
+    ),
 ]
 
 
@@ -76,7 +80,9 @@ def since(text: str | None) -> datetime | None:
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        ago = seconds_of(text, f"--since {escape(text, 40)} is neither a date and time nor a duration; {escape(text, 40)}")
+        ago = seconds_of(
+            text, f"--since {escape(text, 40)} is neither a date and time nor a duration; {escape(text, 40)}"
+        )
         return SYSTEM_CLOCK.now() - timedelta(seconds=ago)
     return moment.astimezone(UTC)
 

@@ -1,30 +1,23 @@
-"""What the command shows: live bars on a terminal, plain lines everywhere else."""
+"""How results look: tables that fit a terminal, plain aligned lines everywhere else."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Any
+import asyncio
+import signal
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from datetime import datetime
+from typing import Any, TypeVar
 
 import typer
-from attrs import asdict, define
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    SpinnerColumn,
-    TextColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 from rich.text import Text
 
-from queues.base import QueueStats
+from queues.errors import escape
 
-from .lines import Sent
 from ..report import StopReport
+
+T = TypeVar("T")
 
 
 def say(text: str) -> None:
@@ -37,9 +30,35 @@ def complain(text: str) -> None:
     typer.echo(text, err=True)
 
 
+def finish(work: Coroutine[Any, Any, T], run: Callable[[Coroutine[Any, Any, T]], T] = asyncio.run) -> T:
+    """Run it in an event loop. Ctrl-C ends it in order and the command with 130."""
+    try:
+        return run(work)
+    except KeyboardInterrupt:
+        raise typer.Exit(128 + signal.SIGINT) from None
+
+
+# -- words
+
+
 def count(number: int, thing: str) -> str:
     """`1 worker`, `2 workers`, `12,000 workers`."""
     return f"{number:,} {thing}{'' if number == 1 else 's'}"
+
+
+def duration(seconds: float) -> str:
+    """`4.2 s`, `3 min 20 s`, `5 h 10 min`, `2 d 3 h`."""
+    if seconds < 60:
+        return f"{max(0.0, seconds):.1f} s"
+    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
+        if seconds >= size:
+            return f"{int(seconds // size)} {unit} {int(seconds % size // part)} {smaller}"
+    raise AssertionError
+
+
+def moment(time: datetime) -> str:
+    """Local date and time, to the second."""
+    return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
 def stop_line(report: StopReport) -> str:
@@ -57,65 +76,48 @@ def stop_line(report: StopReport) -> str:
     return f"stopped: {', '.join(parts)}"
 
 
-# -- stats
+# -- tables
 
 
-def show_stats(queue: str, stats: QueueStats, *, as_json: bool) -> None:
-    """A queue's figures, for people or for programs."""
-    if as_json:
-        say(json.dumps({"queue": queue, **asdict(stats)}))
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()) -> None:
+    """Rows under their columns. On a terminal they are cut to its width, the columns in `whole` last; else never."""
+    safe = [[escape(cell, 1 << 30) for cell in row] for row in rows]
+    console = Console(highlight=False)
+    if not console.is_terminal:
+        for line in _aligned([columns, *safe]):
+            say(line)
         return
-    console = Console(highlight=False, soft_wrap=True)
-    console.print(Text(queue, style="bold"))
-    table = Table.grid(padding=(0, 2))
-    table.add_column(style="dim")
-    table.add_column(justify="right")
-    for name, value in _figures(stats):
-        table.add_row(name, value)
+    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
+    for name in columns:
+        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=_width(name, safe, columns, whole))
+    for row in safe:
+        table.add_row(*(Text(cell) for cell in row))
     console.print(table)
 
 
-def _figures(stats: QueueStats) -> Iterator[tuple[str, str]]:
-    for name in ("waiting", "in_flight", "delayed", "dead"):
-        number = getattr(stats, name)
-        yield name.replace("_", " "), "unknown" if number is None else f"{number:,}"
-    yield "oldest", "-" if stats.oldest_age is None else duration(stats.oldest_age)
+def _width(name: str, rows: Sequence[Sequence[str]], columns: Sequence[str], whole: Sequence[str]) -> int | None:
+    place = list(columns).index(name)
+    return max((len(row[place]) for row in rows), default=0) if name in whole else None
 
 
-def duration(seconds: float) -> str:
-    """`4.2 s`, `3 min 20 s`, `5 h 10 min`, `2 d 3 h`."""
-    if seconds < 60:
-        return f"{max(0.0, seconds):.1f} s"
-    for unit, size, smaller, part in (("d", 86400, "h", 3600), ("h", 3600, "min", 60), ("min", 60, "s", 1)):
-        if seconds >= size:
-            return f"{int(seconds // size)} {unit} {int(seconds % size // part)} {smaller}"
-    raise AssertionError
+def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
+    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
 
 
-# -- progress
+def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
+    """Names with their values, a line each; values are never cut."""
+    shown = [(name, escape(value, 1 << 30)) for name, value in pairs]
+    width = max(len(name) for name, _ in shown)
+    console = Console(highlight=False, soft_wrap=True)
+    for name, value in shown:
+        console.print(Text.assemble((name.ljust(width), "dim"), "  ", value))
 
 
-@define
-class Bar:
-    """A live bar, or nothing where there is no terminal."""
-
-    progress: Progress | None
-    task: Any
-
-    def show(self, sent: Sent) -> None:
-        """Where sending has got to."""
-        if self.progress is not None:
-            self.progress.update(self.task, completed=sent.bytes_read, events=f"{sent.accepted:,} sent")
-
-
-@contextmanager
-def sending_bar(name: str, size: int | None) -> Iterator[Bar]:
-    """A bar on stderr over `size` bytes; None: nobody knows how many will come."""
-    console = Console(stderr=True)
-    if not console.is_interactive:
-        yield Bar(None, None)
-        return
-    known = (BarColumn(), DownloadColumn(), TimeRemainingColumn()) if size is not None else (SpinnerColumn(),)
-    columns = (TextColumn("{task.description}"), *known, TextColumn("{task.fields[events]}"))
-    with Progress(*columns, console=console, transient=True) as progress:
-        yield Bar(progress, progress.add_task(name, total=size, events=""))
+def fitted(text: str) -> str:
+    """One line of at most the terminal's width; whole where there is none."""
+    console = Console()
+    if not console.is_terminal or len(text) <= console.width:
+        return text
+    return f"{text[: console.width - 1]}…"

@@ -5,11 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import orjson
 import typer
@@ -17,16 +15,64 @@ from attrs import frozen
 
 from queues.errors import ConfigurationError, CorruptMessage
 
-from .loading import load, queue_of
-from .lines import LineSender, Sent, known
-from .screen import complain, count, say, sending_bar
-from .stats import chosen, refuse_local
 from ..assembly import name_of
 from ..composing import Ids, default_source
 from ..dispatcher import EventDispatcher
 from ..ndjson import LineReader
 from ..report import Dispatched
 from ..signals import stopped_by_signal
+from .lines import LineSender, Sent, known
+from .options import AppOption, Level, Queue, logged
+from .progress import bar_over_bytes
+from .screen import complain, count, say
+from .target import dispatcher_for
+
+
+@logged(Level.warning)
+def send(
+    event_type: Annotated[str | None, typer.Argument(metavar="TYPE", help="Type of the event")] = None,
+    data: Annotated[str | None, typer.Argument(metavar="JSON", help="Its data")] = None,
+    *,
+    queue: Queue = None,
+    app: AppOption = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(envvar="NOTIFICATION_FILE",
+                     help="Send the lines of this file, NDJSON; - is standard input"),
+    ] = None,
+    key: Annotated[
+        str | None,
+        typer.Option(envvar="NOTIFICATION_KEY", help="Events of one key are handled in order", metavar="TEXT"),
+    ] = None,
+    id_: Annotated[
+        str | None,
+        typer.Option("--id", envvar="NOTIFICATION_ID", help="Id of the event, instead of a new one", metavar="TEXT"),
+    ] = None,
+    delay: Annotated[
+        float, typer.Option(envvar="NOTIFICATION_DELAY", min=0, help="Seconds before it may be handled")
+    ] = 0,
+    timeout: Annotated[
+        float, typer.Option(envvar="NOTIFICATION_TIMEOUT", min=0, help="Seconds to wait for a full or silent queue")
+    ] = 30,
+) -> None:  # fmt: skip
+    """Send one event, or every line of a file.
+
+    Prints the id of the event, or how many lines were sent. A line is a CloudEvents event or
+    {"type": …, "data": …} with, if you like, id, key, time and headers. Lines that are none are told on stderr with
+    their number, the others are sent, and the exit code is 1.
+
+    \b
+    Examples:
+      notification send order.shipped '{"order_id": "A-1"}' --key 7 --queue sqlite:///events.db
+      notification send --file events.ndjson --app shop.py
+      tail -f events.ndjson | notification send --file - --queue sqlite:///events.db
+    """
+    if file is None:
+        _send_one(Single(event_type, data, key=key, id=id_, delay=delay), queue, app, timeout)
+    elif event_type is not None or key is not None or id_ is not None or delay:
+        raise typer.BadParameter("with --file, type, data, key and id come from its lines; leave the others out")
+    else:
+        _send_file(file, queue, app, timeout)
 
 
 @frozen
@@ -43,19 +89,19 @@ class Single:
 # -- one event
 
 
-def send_one(event: Single, queue: str | None, app: str | None, timeout: float) -> None:
+def _send_one(event: Single, queue: str | None, app: str | None, timeout: float) -> None:
     """Send it and print its id."""
     if event.type is None:
         raise typer.BadParameter("give TYPE and JSON of an event, or --file")
-    dispatcher = _dispatcher(queue, app)
+    dispatcher = dispatcher_for(queue, app)
     dispatched = asyncio.run(_dispatch(dispatcher, event, timeout))
     if sys.stdout.isatty():
-        complain(f"sent {event.type} to {name_of(queue_of(dispatcher))} as")
+        complain(f"sent {event.type} to {name_of(dispatcher.queue)} as")
     say(dispatched.id)
 
 
 async def _dispatch(dispatcher: EventDispatcher, event: Single, timeout: float) -> Dispatched:
-    async with _opened(dispatcher):
+    async with dispatcher:
         attributes = {"type": event.type, "data": _json(event.json), "key": event.key, "id": event.id}
         [line] = _reader(dispatcher).feed(orjson.dumps(attributes) + b"\n")
         if line.message is None:
@@ -75,10 +121,10 @@ def _json(text: str | None) -> Any:
 # -- a file
 
 
-def send_file(path: Path, queue: str | None, app: str | None, timeout: float) -> None:
+def _send_file(path: Path, queue: str | None, app: str | None, timeout: float) -> None:
     """Send its lines, say how many, and exit with 1 when some were not sent."""
     name = "stdin" if str(path) == "-" else path.name
-    dispatcher = _dispatcher(queue, app)
+    dispatcher = dispatcher_for(queue, app)
     with _open(path) as stream:
         size = path.stat().st_size if path.is_file() else None
         sent = asyncio.run(_send_lines(dispatcher, stream, name, size, timeout))
@@ -104,14 +150,14 @@ def _open(path: Path) -> FileIO:
 
 
 async def _send_lines(dispatcher: EventDispatcher, stream: FileIO, name: str, size: int | None, timeout: float) -> Sent:
-    with sending_bar(name, size) as bar:
-        async with stopped_by_signal() as stopping, _opened(dispatcher):
+    with bar_over_bytes(name, size) as bar:
+        async with stopped_by_signal() as stopping, dispatcher:
             sender = LineSender(
                 dispatcher,
                 _reader(dispatcher),
                 timeout,
                 refuse=lambda number, why: complain(f"{name}:{number}: {why}"),
-                progress=bar.show,
+                progress=bar.sent,
             )
             return await sender.run(stream, stopping)
 
@@ -119,25 +165,6 @@ async def _send_lines(dispatcher: EventDispatcher, stream: FileIO, name: str, si
 # -- both
 
 
-def _dispatcher(queue: str | None, app: str | None) -> EventDispatcher:
-    """The app's, on the queue given if one is; without an app, one of our own."""
-    if app is None:
-        return EventDispatcher(chosen(queue))
-    dispatcher = load(app)
-    if queue is not None:
-        dispatcher.use(queue)
-    return dispatcher
-
-
-@asynccontextmanager
-async def _opened(dispatcher: EventDispatcher) -> AsyncIterator[None]:
-    refuse_local(queue_of(dispatcher))
-    async with dispatcher:
-        yield
-
-
 def _reader(dispatcher: EventDispatcher) -> LineReader:
     ids = Ids()
-    return LineReader(
-        source=default_source(), next_id=lambda number, line: ids.next(), limits=queue_of(dispatcher).limits
-    )
+    return LineReader(source=default_source(), next_id=lambda number, line: ids.next(), limits=dispatcher.queue.limits)

@@ -2,48 +2,148 @@
 
 from __future__ import annotations
 
-import asyncio
+import json
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated
 
-from attrs import evolve
+import typer
+from attrs import asdict, define, frozen
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
 
-from queues.base import Capability, MessageQueue, QueueStats
+from queues.base import QueueStats
 from queues.clock import SYSTEM_CLOCK
-from queues.errors import ConfigurationError
-from queues.registry import open_queue
+from queues.errors import QueueError
 
-from .screen import show_stats
-from ..assembly import build_dead, name_of
-
-
-def show(url: str | None, *, as_json: bool) -> None:
-    """Print the figures of a queue, with its sibling's for the dead letters."""
-    queue = open_queue(chosen(url))
-    refuse_local(queue)
-    show_stats(name_of(queue), asyncio.run(_stats(queue)), as_json=as_json)
+from .options import AppOption, Format, Formatted, Level, Queue, logged
+from .screen import duration, finish, say, show_pairs
+from .target import Target, opened
 
 
-def chosen(url: str | None) -> str:
-    """The URL, or a ConfigurationError. There is no default: an event sent to a queue nobody reads is lost."""
-    if url is None:
-        raise ConfigurationError(
-            "which queue? Give --queue URL or set NOTIFICATION_QUEUE, for instance to sqlite:///events.db"
-        )
-    return url
+@logged(Level.warning)
+def stats(
+    *,
+    queue: Queue = None,
+    app: AppOption = None,
+    watch: Annotated[bool, typer.Option(envvar="NOTIFICATION_WATCH", help="Show them again and again")] = False,
+    interval: Annotated[
+        float, typer.Option(envvar="NOTIFICATION_INTERVAL", min=0.1, help="Seconds between two looks of --watch")
+    ] = 1.0,
+    format_: Formatted = Format.table,
+) -> None:
+    """Show how a queue stands.
+
+    Events waiting, in flight, delayed and dead, and the age of the oldest that waits. With --watch also how many came
+    in and were handled in a second; Ctrl-C ends it.
+
+    \b
+    Examples:
+      notification stats --queue sqlite:///events.db
+      notification stats --queue sqlite:///events.db --watch
+      notification stats --queue sqlite:///events.db --format json | jq .waiting
+    """
+    finish(_watch(queue, app, interval, format_) if watch else _show(queue, app, format_))
 
 
-def refuse_local(queue: MessageQueue) -> None:
-    """Raise ConfigurationError for a queue that lives and dies with this process."""
-    if Capability.LOCAL in queue.capabilities:
-        raise ConfigurationError(
-            f"{name_of(queue)} lives inside one process and is empty in any other; use a queue that outlives a "
-            "process, such as sqlite:///events.db"
-        )
+async def _show(queue: str | None, app: str | None, format_: Format) -> None:
+    async with opened(queue, app) as target:
+        figures = await target.stats()
+    if format_ is Format.json:
+        say(json.dumps({"queue": target.name, **asdict(figures)}))
+        return
+    Console(highlight=False, soft_wrap=True).print(Text(target.name, style="bold"))
+    show_pairs(_lines(figures))
 
 
-async def _stats(queue: MessageQueue) -> QueueStats:
-    async with queue:
-        stats = await queue.stats()
-        if stats.dead is None:
-            async with build_dead(queue, None, SYSTEM_CLOCK) as dead:
-                stats = evolve(stats, dead=await dead.size())
-        return stats
+def _lines(figures: QueueStats) -> Iterator[tuple[str, str]]:
+    for name in ("waiting", "in_flight", "delayed", "dead"):
+        number = getattr(figures, name)
+        yield name.replace("_", " "), "unknown" if number is None else f"{number:,}"
+    yield "oldest", "-" if figures.oldest_age is None else duration(figures.oldest_age)
+
+
+# -- watched
+
+
+@frozen
+class Rates:
+    """Events a second between two looks: come in, handled. None: the queue doesn't count them."""
+
+    arrived: float | None = None
+    settled: float | None = None
+
+
+@define
+class Look:
+    """What one look has shown. trouble: why there is nothing new."""
+
+    figures: QueueStats
+    rates: Rates = Rates()
+    trouble: str = ""
+
+
+def rates_between(before: QueueStats, now: QueueStats, seconds: float) -> Rates:
+    """What came in and what was handled meanwhile."""
+    if before.settled is None or now.settled is None or seconds <= 0:
+        return Rates()
+    settled = now.settled - before.settled
+    return Rates(max(0, settled + _present(now) - _present(before)) / seconds, max(0, settled) / seconds)
+
+
+def _present(figures: QueueStats) -> int:
+    return figures.waiting + (figures.in_flight or 0) + (figures.delayed or 0)
+
+
+async def _looks(target: Target, interval: float) -> AsyncIterator[Look]:
+    """One after another, for ever; a queue out of reach is looked at again."""
+    seen, at = await target.stats(), SYSTEM_CLOCK.monotonic()
+    yield Look(seen)
+    while True:
+        await SYSTEM_CLOCK.sleep(interval)
+        try:
+            figures, now = await target.stats(), SYSTEM_CLOCK.monotonic()
+        except QueueError as error:
+            yield Look(seen, trouble=str(error))
+            continue
+        yield Look(figures, rates_between(seen, figures, now - at))
+        seen, at = figures, now
+
+
+async def _watch(queue: str | None, app: str | None, interval: float, format_: Format) -> None:
+    console = Console(highlight=False)
+    async with opened(queue, app) as target:
+        if format_ is Format.table and console.is_terminal:
+            with Live(console=console, auto_refresh=False, transient=False) as live:
+                async for look in _looks(target, interval):
+                    live.update(_screen(target.name, look), refresh=True)
+            return
+        async for look in _looks(target, interval):
+            say(_json(target.name, look) if format_ is Format.json else _line(look))
+
+
+def _json(name: str, look: Look) -> str:
+    rates = {"arrived_per_second": look.rates.arrived, "settled_per_second": look.rates.settled}
+    return json.dumps({"queue": name, **asdict(look.figures), **rates, "trouble": look.trouble})
+
+
+def _line(look: Look) -> str:
+    if look.trouble:
+        return look.trouble
+    return ", ".join(f"{name} {value}" for name, value in (*_lines(look.figures), *_rate_lines(look.rates)))
+
+
+def _rate_lines(rates: Rates) -> Iterator[tuple[str, str]]:
+    for name, rate in (("arriving", rates.arrived), ("handled", rates.settled)):
+        yield name, "-" if rate is None else f"{rate:,.1f}/s" if rate < 10 else f"{rate:,.0f}/s"
+
+
+def _screen(name: str, look: Look) -> Group:
+    table = Table.grid(padding=(0, 2))
+    table.add_column(style="dim")
+    table.add_column(justify="right", min_width=12)
+    for row in (*_lines(look.figures), *_rate_lines(look.rates)):
+        table.add_row(*row)
+    lines: list[RenderableType] = [Text(name, style="bold", no_wrap=True, overflow="ellipsis"), table]
+    return Group(*lines, *([Text(look.trouble, style="red")] if look.trouble else []))

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import asyncio
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
 from queues.base import Capability, MessageQueue, QueueStats
 from queues.errors import ConfigurationError
+from queues.registry import open_queue
 
 from ..assembly import name_of
 from ..dispatcher import EventDispatcher
 from .loading import load
+from .screen import finish
+
+T = TypeVar("T")
 
 
 def dispatcher_for(queue: str | None, app: str | None) -> EventDispatcher:
@@ -56,7 +62,36 @@ class Target:
 
 @asynccontextmanager
 async def opened(queue: str | None, app: str | None) -> AsyncIterator[Target]:
-    """The queue and its dead letters, open for as long as the context lasts."""
+    """The queue and its dead letters, open for as long as the context lasts.
+
+    Without `?dedup=`: a dead letter that is sent back has the id of the event that was dispatched.
+    """
     dispatcher = dispatcher_for(queue, app)
+    if dispatcher.queue.url is not None:
+        dispatcher.use(open_queue(dispatcher.queue.url.without("dedup")))
     async with dispatcher.queue as opened_queue, dispatcher.dead_letters as dead:
         yield Target(opened_queue, dead)
+
+
+@frozen
+class Session:
+    """An open target for a command that asks its user something between two steps, outside of the event loop."""
+
+    target: Target
+    _runner: asyncio.Runner
+
+    def run(self, work: Coroutine[Any, Any, T]) -> T:
+        """One step."""
+        return finish(work, self._runner.run)
+
+
+@contextmanager
+def session(queue: str | None, app: str | None) -> Iterator[Session]:
+    """As `opened`, for code that is not async."""
+    stack = AsyncExitStack()
+    with asyncio.Runner() as runner:
+        target = finish(stack.enter_async_context(opened(queue, app)), runner.run)
+        try:
+            yield Session(target, runner)
+        finally:
+            runner.run(stack.aclose())
