@@ -13,6 +13,7 @@ from .report import Dispatched
 
 Send = Callable[..., Awaitable[Dispatched]]
 CallNext = Callable[[], Awaitable[None]]
+"""What a middleware awaits to have the handler run, or the middleware inside it."""
 
 
 class Context:
@@ -91,5 +92,5 @@ class Middleware(Protocol):
     `on_dispatch(message) -> Message`, called with every message before it is pushed.
     """
 
-    async def __call__(self, message: Message, ctx: Context, call_next: CallNext) -> None:
+    async def __call__(self, message: Message, ctx: Context, call_next: CallNext, /) -> None:
         """Do something around `await call_next()`."""

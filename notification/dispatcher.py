@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Self, TypeVar, overload
@@ -15,17 +15,16 @@ from workers.retry import RetryPolicy
 
 from .blocking import BlockingDispatcher
 from .composing import default_source
-from .context import Context, Middleware
+from .context import Middleware
 from .handlers import Handler, Handlers, Order, what_is_handled
 from .inspection import health_of, is_finished, stats_of
 from .life import Life
 from .offloop import OnDone
+from .registration import Registration
 from .report import Dispatched, Health, StopReport
 from .settings import Settings, Unhandled
 
 E = TypeVar("E")
-HandlerOf = TypeVar("HandlerOf", bound=Callable[..., Any])
-EventHandler = Callable[[E], Awaitable[None] | None] | Callable[[E, Context], Awaitable[None] | None]
 
 _DEFAULT_RETRY = RetryPolicy()
 _LOOK_AGAIN = 0.02
@@ -82,16 +81,16 @@ class EventDispatcher:
     def on(
         self, event: type[E], /, *, name: str | None = None, retry: RetryPolicy | None = None,
         timeout: float | None = None, order: Order = "key",
-    ) -> Callable[[EventHandler[E]], EventHandler[E]]: ...  # fmt: skip
+    ) -> Registration[E]: ...  # fmt: skip
     @overload
     def on(
         self, event: str, /, *, name: str | None = None, retry: RetryPolicy | None = None,
         timeout: float | None = None, order: Order = "key",
-    ) -> Callable[[EventHandler[Message]], EventHandler[Message]]: ...  # fmt: skip
+    ) -> Registration[Message]: ...  # fmt: skip
     def on(
         self, event: type[Any] | str, /, *, name: str | None = None, retry: RetryPolicy | None = None,
         timeout: float | None = None, order: Order = "key",
-    ) -> Callable[[Any], Any]:  # fmt: skip
+    ) -> Registration[Any]:  # fmt: skip
         """Register a handler for an event class, or for the types that a pattern like `"github.*"` matches.
 
         A pattern's handler gets the `Message`. name: of the handler, stable over deployments; default: the function's.
@@ -102,12 +101,11 @@ class EventDispatcher:
             raise ConfigurationError("on() comes too late: the workers have started")
         pattern, spec = what_is_handled(event)
 
-        def register(function: HandlerOf) -> HandlerOf:
+        def add(function: Callable[..., Any]) -> None:
             handler = Handler.of(function, pattern, spec, name=name, retry=retry, timeout=timeout, order=order)
             self._handlers.add(handler)
-            return function
 
-        return register
+        return Registration(add)
 
     # -- in
 
