@@ -25,17 +25,18 @@ from queues.errors import (
 )
 from queues.message import DeadLetter, Delivery, Message, Nack
 from queues.registry import open_queue, register_queue
-from queues.url import QueueURL
+from queues.url import QueueURL, Seconds
 from workers.retry import RetryPolicy
 
 from .blocking import BlockingDispatcher
-from .context import Context, Middleware
+from .context import CallNext, Context, Middleware
 from .dispatcher import EventDispatcher
 from .event import event
 from .report import Dispatched, Health, StopReport
 
 __all__ = [
     "BlockingDispatcher",
+    "CallNext",
     "Capability",
     "ConfigurationError",
     "Context",
@@ -62,6 +63,7 @@ __all__ = [
     "Reject",
     "RetryLater",
     "RetryPolicy",
+    "Seconds",
     "StopReport",
     "UnknownEvent",
     "UnknownQueue",
