@@ -5,11 +5,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
+from typing import Final
 
 from attrs import evolve, frozen
 
-from queues.around import QueueAround
-from queues.base import Capability, MessageQueue
+from queues.base import Capability, MessageQueue, name_of
 from queues.clock import Clock
 from queues.delayed import DelayedQueue
 from queues.errors import ConfigurationError
@@ -24,7 +24,7 @@ from .handlers import Handler, Handlers, Step
 from .routing import Router, order_of
 from .settings import Settings, Unhandled
 
-log = logging.getLogger("notification.dispatcher")
+log: Final = logging.getLogger("notification.dispatcher")
 _MAX_KNOWN = 4096
 """The most types to remember something about."""
 
@@ -86,15 +86,6 @@ def _keyed(queue: MessageQueue, handler: Handler) -> str:
     )
 
 
-def name_of(queue: MessageQueue) -> str:
-    """A queue as an error or a log line names it, without secrets."""
-    if queue.url is not None:
-        return str(queue.url)
-    while isinstance(queue, QueueAround):
-        queue = queue.inner
-    return type(queue).__name__
-
-
 def key_of(queue: MessageQueue, handlers: Handlers) -> Callable[[Message], str | None]:
     """The key by which a message takes its turn in this process."""
     if queue.url is not None and queue.url.order == "none":
@@ -134,8 +125,9 @@ class _ProcessOrder:
         if len(self._known) < _MAX_KNOWN:  # types come from outside; what is remembered of them is bounded
             self._known.add(type_name)
             log.warning(
-                "events of type %s have keys, and %s keeps their order only within each process", type_name, self._name
-            )
+                "events of type %s have keys, and %s keeps their order only within each process",
+                type_name, self._name, extra={"event_type": type_name, "queue": self._name},
+            )  # fmt: skip
 
 
 def make_composer(queue: MessageQueue, settings: Settings, clock: Clock) -> Composer:
@@ -166,7 +158,10 @@ class PoolMaker:
         settings = self.settings
         longest = settings.handler_timeout
         make = partial(Step.of, retry=settings.retry, timeout=longest, middleware=settings.middleware, send=self.send)
-        router = Router(self.handlers, make, self.clock, default=settings.retry, unhandled=settings.unhandled)
+        router = Router(
+            self.handlers, make, self.clock,
+            default=settings.retry, unhandled=settings.unhandled, queue=name_of(queue),
+        )  # fmt: skip
         pool = PoolSettings(
             workers=self.workers,
             prefetch=settings.prefetch,

@@ -26,7 +26,7 @@ class Context:
         self._message = delivery.expect()
         self._send = send
         self._ordinal = 0
-        self.handler = handler
+        self.handler: str = handler
         """The name of the handler that runs."""
 
     @property

@@ -9,7 +9,7 @@ from typing import Any, Self, TypeVar, overload
 
 from queues.base import MessageQueue, QueueStats
 from queues.clock import SYSTEM_CLOCK, Clock
-from queues.errors import ConfigurationError, QueueClosed
+from queues.errors import ConfigurationError
 from queues.message import Message
 from workers.retry import RetryPolicy
 

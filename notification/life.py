@@ -23,7 +23,7 @@ class Life:
     """A dispatcher's queue and settings, and, while it is open, the service that works with them."""
 
     def __init__(self, queue: str | MessageQueue, settings: Settings, handlers: Handlers, clock: Clock) -> None:
-        self.queue = build(queue, clock)
+        self.queue: MessageQueue = build(queue, clock)
         self.service: Service | None = None
         self._settings, self._handlers, self._clock = settings, handlers, clock
         self._compose: Composer | None = None
@@ -80,7 +80,9 @@ class Life:
         if service.pool is not None:
             raise ConfigurationError(f"started already, with {len(service.pool.workers)} workers; start() works once")
         Needs(self._handlers, self._settings.unhandled).check(service.queue)
-        await service.consume(self.dead_letters(), PoolMaker(self._settings, self._handlers, self._clock, send, workers))
+        await service.consume(
+            self.dead_letters(), PoolMaker(self._settings, self._handlers, self._clock, send, workers)
+        )
 
     def dead_letters(self) -> MessageQueue:
         """The queue where dead letters go: the open one, or a new one while no workers have started."""

@@ -46,7 +46,7 @@ class LineReader:
         clock: Clock = SYSTEM_CLOCK,
     ) -> None:
         self._source, self._next_id, self._limits, self._clock = source, next_id, limits, clock
-        self.number = 0
+        self.number: int = 0
         """Of the last line that was completed."""
         self._rest = b""
         self._skipping = False

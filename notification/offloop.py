@@ -10,14 +10,15 @@ import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from queues.errors import ConfigurationError, NotificationError, PushFailed, QueueClosed, QueueFull
-from queues.message import Message
+from queues.message import Message, about
+from workers.outcome import describe
 
 from .report import Dispatched
 
-log = logging.getLogger("notification.dispatcher")
+log: Final = logging.getLogger("notification.dispatcher")
 
 OnDone = Callable[[Dispatched | Exception], object]
 SendAll = Callable[[Sequence[Message], float | None], Coroutine[Any, Any, None]]
@@ -30,7 +31,7 @@ class Soon:
     """Messages that threads left for the event loop. Failures nobody asked to hear of are logged and counted."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, send_all: SendAll) -> None:
-        self.failed = 0
+        self.failed: int = 0
         self._loop = loop
         self._send_all = send_all
         self._waiting: deque[tuple[Message, OnDone | None]] = deque()
@@ -89,12 +90,15 @@ class Soon:
     def _tell(self, message: Message, on_done: OnDone | None, error: Exception | None) -> None:
         if error is not None and on_done is None:
             self.failed += 1
-            log.error("event %s (%s) from dispatch_soon was not accepted: %s", message.id, message.type, error)
+            log.error(
+                "event %s (%s) from dispatch_soon was not accepted: %s",
+                message.id, message.type, describe(error), extra=about(message, error_type=type(error).__name__),
+            )  # fmt: skip
         elif on_done is not None:
             try:
                 on_done(error if error is not None else Dispatched(message.id))
             except Exception:
-                log.exception("on_done of event %s (%s) failed", message.id, message.type)
+                log.exception("on_done of event %s (%s) failed", message.id, message.type, extra=about(message))
 
     async def drained(self) -> None:
         """Wait until everything is on its way no more."""
@@ -109,10 +113,10 @@ class LoopThread:
     _lock = threading.Lock()
 
     def __init__(self) -> None:
-        self.pid = os.getpid()
-        self.opening = threading.Lock()
+        self.pid: int = os.getpid()
+        self.opening: threading.Lock = threading.Lock()
         """Held while a dispatcher is opened, which only one of several threads should do."""
-        self.loop = asyncio.new_event_loop()
+        self.loop: asyncio.AbstractEventLoop = asyncio.new_event_loop()
         self._stops: list[Callable[[], Coroutine[Any, Any, object]]] = []
         running = threading.Event()
         self.loop.call_soon(running.set)

@@ -7,16 +7,17 @@ import logging
 import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import anyio.abc
-from attrs import frozen
+from attrs import asdict, frozen
 
-from queues.base import Capability, MessageQueue
+from queues.base import Capability, MessageQueue, name_of
 from queues.clock import Clock
 from queues.errors import ConfigurationError
 from workers.deadline import until
+from workers.outcome import describe
 from workers.pool import Pool
 
 from .assembly import complete
@@ -24,7 +25,7 @@ from .offloop import Soon
 from .report import StopReport
 from .sender import BatchSender, DirectSender, Sender
 
-log = logging.getLogger("notification.dispatcher")
+log: Final = logging.getLogger("notification.dispatcher")
 
 
 @frozen
@@ -42,19 +43,20 @@ class Service:
     """
 
     def __init__(self, queue: MessageQueue, clock: Clock) -> None:
-        self.queue = queue
+        self.queue: MessageQueue = queue
         self.dead: MessageQueue | None = None
-        self.clock = clock
+        self.clock: Clock = clock
         self.pool: Pool | None = None
         self.sender: Sender
         self.soon: Soon
-        self.closing = False
-        self.loop = asyncio.get_running_loop()
-        self.pid = os.getpid()
+        self.closing: bool = False
+        self.loop: asyncio.AbstractEventLoop = asyncio.get_running_loop()
+        self.pid: int = os.getpid()
         self._commands: asyncio.Queue[Start | None] = asyncio.Queue()
         self._opened: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._grace = 0.0
         self._task = asyncio.create_task(self._live(), name="notification-dispatcher")
+        self._task.add_done_callback(self._say_how_it_ended)
 
     # -- asked from any task
 
@@ -85,6 +87,8 @@ class Service:
         if not self._task.done() and not self.closing:
             self.closing = True
             self._grace = grace
+            if self.pool is not None:
+                log.info("stopping within %g s", grace, extra={"queue": name_of(self.queue)})
             self._commands.put_nowait(None)
         return await asyncio.shield(self._task)
 
@@ -135,6 +139,8 @@ class Service:
             return
         group.start_soon(self.pool.run)
         command.started.set_result(None)
+        queue, workers = name_of(self.queue), len(self.pool.workers)
+        log.info("consuming %s with %d workers", queue, workers, extra={"queue": queue, "workers": workers})
 
     async def _wind_up(self) -> None:
         deadline = self.clock.monotonic() + self._grace
@@ -151,7 +157,10 @@ class Service:
         stats = await self.queue.stats()
         left = stats.waiting + (stats.delayed or 0)
         if left and self.pool is not None:
-            log.error("%d events were still in the in-process queue and are lost; a durable queue keeps them", left)
+            log.error(
+                "%d events were still in the in-process queue and are lost; a durable queue keeps them",
+                left, extra={"queue": name_of(self.queue), "lost": left},
+            )  # fmt: skip
         return left
 
     def _report(self, left: int) -> StopReport:
@@ -161,6 +170,18 @@ class Service:
         return StopReport(
             counts.handled, counts.retried, counts.dead, counts.released, abandoned=self.pool.abandoned + left
         )
+
+    def _say_how_it_ended(self, task: asyncio.Task[StopReport]) -> None:
+        """An end that nobody asked for would else be seen only by who stops the dispatcher, perhaps much later."""
+        extra: dict[str, object] = {"queue": name_of(self.queue)}
+        if task.cancelled() or not self._opened.done():
+            return
+        if (error := task.exception()) is not None:
+            log.error("the dispatcher has failed: %s", describe(error), exc_info=error, extra=extra)
+        elif self.pool is not None:
+            counts = asdict(task.result())
+            told = ", ".join(f"{name} {count}" for name, count in counts.items())
+            log.info("stopped: %s", told, extra=extra | counts)
 
 
 async def _first_of(*futures: asyncio.Future[Any]) -> None:

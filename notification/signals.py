@@ -8,8 +8,9 @@ import os
 import signal
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from typing import Final
 
-log = logging.getLogger("notification.dispatcher")
+log: Final = logging.getLogger("notification.dispatcher")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
@@ -29,7 +30,7 @@ async def stopped_by_signal(
         if stopping.done():
             last_act()
             os._exit(128 + number)
-        log.warning("%s: stopping in order; a second one leaves at once", number.name)
+        log.warning("%s: stopping in order; a second one leaves at once", number.name, extra={"signal": number.name})
         stopping.set_result(number)
 
     for number in _SIGNALS:

@@ -10,13 +10,14 @@ import subprocess
 import sys
 from contextlib import closing
 from pathlib import Path
+from typing import Final
 from urllib.parse import quote
 
 from ._sqlite_errors import ERRORS, meaning, primary_code
 from .errors import ConfigurationError
 from .url import QueueURL
 
-log = logging.getLogger("notification.queues")
+log: Final = logging.getLogger("notification.queues")
 
 APPLICATION_ID = 0x4E445131
 """`NDQ1` in the header of a file says that it is ours."""
@@ -54,7 +55,10 @@ def prepare(path: Path) -> None:
         if beside.is_symlink():
             raise ConfigurationError(f"{beside} is a symbolic link; remove it")
     if kind := network_file_system(path.parent):
-        log.warning("%s is on %s: SQLite's locks and shared memory don't work between machines", path, kind)
+        log.warning(
+            "%s is on %s: SQLite's locks and shared memory don't work between machines",
+            path, kind, extra={"path": str(path)},
+        )  # fmt: skip
 
 
 def _check_directory(directory: Path) -> None:

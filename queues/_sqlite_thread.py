@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import closing, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 
 from ._sqlite_errors import ERRORS, translated
 from ._sqlite_requests import Call, Request
@@ -20,7 +20,7 @@ from ._sqlite_transaction import commit, is_more, select
 from .clock import Clock
 from .errors import NotificationError, QueueClosed, QueueUnavailable
 
-log = logging.getLogger("notification.queues")
+log: Final = logging.getLogger("notification.queues")
 
 Synchronous = Literal["full", "normal"]
 POLL_SECONDS = 0.005
@@ -49,7 +49,7 @@ class SQLiteThread:
         self._waiting: list[Request] = []
         self._end: Request | None = None
         self._users = 0
-        self._again = self._untidy = False
+        self._again = self._untidy = self._blind = False
         self._version = self._quiet = self._eager = 0
         self._thread = threading.Thread(target=self._run, name=f"sqlite {path.name}", daemon=True)
 
@@ -114,7 +114,7 @@ class SQLiteThread:
     def _refuse(self, error: Exception) -> None:
         """The file can't be opened: say so to everyone, until the last one has left."""
         if not isinstance(error, NotificationError):
-            log.error("%s can't be opened", self._path, exc_info=error)
+            log.error("%s can't be opened", self._path, exc_info=error, extra={"path": str(self._path)})
             error = QueueUnavailable(f"{self._path} can't be opened: {error!r}")
         while self._end is None:
             self._fail(self._gather(), error)
@@ -127,7 +127,7 @@ class SQLiteThread:
                 try:
                     self._turn(requests)
                 except Exception as error:
-                    log.exception("the thread of %s failed", self._path)
+                    log.exception("the thread of %s failed", self._path, extra={"path": str(self._path)})
                     self._fail(requests, QueueUnavailable(f"{self._path}: {error!r}", may_have_been_stored=True))
             self._fail(self._waiting, QueueClosed(f"{self._path} is closed"))
 
@@ -190,8 +190,11 @@ class SQLiteThread:
             before, self._version = self._version, _number(self._connection, "data_version")
             self._eager = _EAGER_LOOKS if before != self._version else max(0, self._eager - 1)
         except ERRORS as error:
-            log.warning("%s could not be looked at: %s", self._path, error)
+            if not self._blind:
+                log.warning("%s can't be looked at: %s", self._path, error, extra={"path": str(self._path)})
+            self._blind = True
             return True
+        self._blind = False
         return before != self._version
 
     def _tidy(self) -> None:

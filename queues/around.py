@@ -5,24 +5,26 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 
-from .base import MessageQueue, QueueStats
-from .message import Delivery, Message, Nack
+from .base import Capability, MessageQueue, QueueStats
+from .clock import Clock
+from .message import Delivery, Limits, Message, Nack
+from .url import QueueURL
 
 
 class QueueAround(MessageQueue):
     """Does what its inner queue does, and shows what that shows. Override what you add."""
 
     def __init__(self, inner: MessageQueue) -> None:
-        self.inner = inner
-        self.clock = inner.clock
-        self.limits = inner.limits
+        self.inner: MessageQueue = inner
+        self.clock: Clock = inner.clock
+        self.limits: Limits = inner.limits
         self._adopt()
 
     def _adopt(self) -> None:
-        self.capabilities = self.inner.capabilities
-        self.capacity = self.inner.capacity
-        self.lease = self.inner.lease
-        self.url = self.inner.url
+        self.capabilities: Capability = self.inner.capabilities
+        self.capacity: int | None = self.inner.capacity
+        self.lease: float | None = self.inner.lease
+        self.url: QueueURL | None = self.inner.url
 
     async def open(self) -> None:
         self.inner.clock = self.clock

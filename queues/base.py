@@ -218,3 +218,10 @@ class MessageQueue(ABC):
 
     async def __aexit__(self, *_: object) -> None:
         await self.close()
+
+
+def name_of(queue: MessageQueue) -> str:
+    """A queue as an error or a log line names it: its URL without secrets, or else its class."""
+    while queue.url is None and isinstance(inner := getattr(queue, "inner", None), MessageQueue):
+        queue = inner
+    return str(queue.url) if queue.url is not None else type(queue).__name__

@@ -30,7 +30,7 @@ class ChannelQueue(MessageQueue):
     At most once: what it holds is gone with the process. Nothing is lost in a clean stop.
     """
 
-    capabilities = Capability.DELAY | Capability.KEYED | Capability.LOCAL
+    capabilities: Capability = Capability.DELAY | Capability.KEYED | Capability.LOCAL
     _shared: ClassVar[WeakValueDictionary[tuple[str, str], ChannelState]] = WeakValueDictionary()
 
     def __init__(self, capacity: int | None = None, *, shared: tuple[str, str] | None = None) -> None:

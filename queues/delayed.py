@@ -8,16 +8,17 @@ import itertools
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
+from typing import Final
 
 import attrs
 
 from .around import QueueAround
-from .base import Capability, MessageQueue, QueueStats
+from .base import Capability, MessageQueue, QueueStats, name_of
 from .clock import Alarm
 from .errors import PushFailed, QueueClosed, QueueError, Unsupported
-from .message import Delivery, Message, Nack
+from .message import Delivery, Message, Nack, about
 
-log = logging.getLogger("notification.queues")
+log: Final = logging.getLogger("notification.queues")
 _AGAIN = 0.25
 """Seconds until what the inner queue did not take back is offered to it again."""
 _BATCH = 500
@@ -39,7 +40,7 @@ class DelayedQueue(QueueAround):
         self._handing_back: asyncio.Task[None] | None = None
         self._on_their_way = 0
         self._renew_at = 0.0
-        self._closed = False
+        self._failing = self._closed = False
 
     async def close(self) -> None:
         """Everything that waits for its delay goes back at once, then the inner queue closes."""
@@ -157,12 +158,26 @@ class DelayedQueue(QueueAround):
                 await self.extend([])
             await self._offer(due)
             left = []
+            self._works()
             await self._unpark(due)
         except QueueError as error:
-            log.warning("%d retries could not go back to their queue yet: %s", len(left), error)
+            self._fails(len(left), error)
         finally:
             self._on_their_way, self._handing_back = 0, None
             self._again(left)
+
+    def _fails(self, retries: int, error: QueueError) -> None:
+        if not self._failing:
+            log.warning(
+                "%d retries can't go back to their queue yet, which is tried until it works: %s",
+                retries, error, extra={"queue": name_of(self)},
+            )  # fmt: skip
+        self._failing = True
+
+    def _works(self) -> None:
+        if self._failing:
+            log.warning("retries go back to their queue again", extra={"queue": name_of(self)})
+        self._failing = False
 
     async def _unpark(self, nacks: Sequence[Nack]) -> None:
         free = self._waiting.free_keys(nacks)
@@ -192,14 +207,17 @@ class DelayedQueue(QueueAround):
             await self._unpark(every)
             left = self._waiting.due(float("inf"), len(self._waiting))
         except QueueError as error:
-            log.warning("closing: retries could not go back to their queue: %s", error)
+            log.warning("closing: retries could not go back to their queue: %s", error, extra={"queue": name_of(self)})
         if left and Capability.ACK not in self.capabilities:
             _report_lost(left)
 
 
 def _report_lost(nacks: Sequence[Nack]) -> None:
-    ids = ", ".join(nack.delivery.expect().id for nack in nacks)
-    log.error("closing: %d event(s) that waited for a retry found no room and are lost: %s", len(nacks), ids)
+    for message in (nack.message or nack.delivery.expect() for nack in nacks):
+        log.error(
+            "event %s (%s) waited for a retry, found no room in its queue at its end, and is lost",
+            message.id, message.type, extra=about(message),
+        )  # fmt: skip
 
 
 def _no_delay(queue: MessageQueue, until: datetime) -> Unsupported:

@@ -69,7 +69,7 @@ class PushFailed(QueueError):
     def __init__(self, errors: Mapping[int, QueueError]) -> None:
         first = next(iter(errors.values()), None)
         super().__init__(f"{len(errors)} message(s) were not stored; the first: {first}")
-        self.errors = dict(errors)
+        self.errors: dict[int, QueueError] = dict(errors)
 
 
 class HandlerSignal(NotificationError):

@@ -90,6 +90,11 @@ class Message:
         )
 
 
+def about(message: Message, **more: object) -> dict[str, object]:
+    """The `extra` of a log record on this event: which one it is, and never what is in it, nor its key."""
+    return {"event_id": message.id, "event_type": message.type, "attempt": message.attempt, **more}
+
+
 @define(eq=False)
 class Delivery:
     """One hand-out of a message; compared by identity.

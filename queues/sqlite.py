@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from pathlib import Path
 from sqlite3 import Connection
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -25,7 +25,7 @@ from .message import Delivery, Message, Nack
 from .url import Order, QueueURL, Seconds
 from .wire import delivery_of
 
-log = logging.getLogger("notification.queues")
+log: Final = logging.getLogger("notification.queues")
 
 _THIRTY = Seconds(30)
 _NEW = "not open yet"
@@ -62,13 +62,13 @@ class SQLiteQueue(MessageQueue):
         dedup: float | None = None,
         synchronous: Synchronous = "full",
     ) -> None:
-        self.capabilities = Capability.ACK | Capability.DELAY | Capability.DURABLE
+        self.capabilities: Capability = Capability.ACK | Capability.DELAY | Capability.DURABLE
         if order != "none":
             self.capabilities |= Capability.KEYED
         for option, value in (("lease", lease), ("capacity", capacity)):
             if value is not None and value <= 0:
                 raise ConfigurationError(f"?{option}={value:g} must be more than 0")
-        self.lease = lease
+        self.lease: float | None = lease
         self.capacity = capacity
         self._path, self._name, self._dedup = path, name, dedup or None
         self._synchronous: Synchronous = synchronous
@@ -117,7 +117,9 @@ class SQLiteQueue(MessageQueue):
         try:
             await self._thread.ask(Farewell(self._owner, stay))
         except QueueError as error:
-            log.warning("what was not settled comes back after its lease: %s", error)
+            log.warning(
+                "closing: what was not settled comes back after its lease: %s", error, extra={"path": str(self._path)}
+            )
         finally:
             await self._thread.leave()
 

@@ -10,6 +10,7 @@ import contextlib
 import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import anyio
 
@@ -17,7 +18,7 @@ from queues.clock import Clock
 
 from .desk import Desk
 
-log = logging.getLogger("notification.workers")
+log: Final = logging.getLogger("notification.workers")
 
 STALL = 1.0
 """Seconds without a turn of the event loop after which the handler that holds it is named."""
@@ -70,7 +71,7 @@ class Watchdog:
             log.warning(
                 "handler %s has run in its thread for longer than its timeout of %g s; a thread can't be cancelled, "
                 "so its worker and its event stay with it",
-                desk.handler, desk.timeout,
+                desk.handler, desk.timeout, extra=desk.about(),
             )  # fmt: skip
 
 
@@ -82,7 +83,7 @@ class StallWatch:
         self._loop = asyncio.get_running_loop()
         self._turn = threading.Event()
         self._ended = threading.Event()
-        self.stalls = 0
+        self.stalls: int = 0
 
     async def run(self) -> None:
         """Watch until cancelled."""

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import anyio
 from attrs import Factory, define
 
-from queues.message import Delivery
+from queues.message import Delivery, about
 
 from .outcome import Failure, Outcome
 from .threads import WorkerThread
@@ -51,6 +51,12 @@ class Desk:
         if self.todo is not None or self.failures:
             self.todo = None
             self.failures = []
+
+    def about(self) -> dict[str, object]:
+        """The `extra` of a log record on what this worker is on."""
+        if self.delivery is None:
+            return {"handler": self.handler}
+        return about(self.delivery.expect(), event_bytes=self.delivery.size, handler=self.handler)
 
     async def in_thread(self, function: Callable[..., object], *args: object) -> object:
         """Run a plain function in this worker's thread; raises TimeoutError once it ends, if it was overdue.

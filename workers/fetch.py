@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from queues.base import MessageQueue
+from queues.base import MessageQueue, name_of
 from queues.clock import Clock
 
 from .inbox import Inbox
@@ -35,7 +35,7 @@ class Fetcher:
         workers: int,
         prefetch: int,
     ) -> None:
-        self.trouble = Trouble("fetch", clock)
+        self.trouble: Trouble = Trouble("fetch", clock, queue=name_of(queue))
         self.last_pop: float | None = None
         self._queue, self._inbox, self._held, self._settler = queue, inbox, held, settler
         self._clock = clock

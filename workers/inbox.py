@@ -17,16 +17,16 @@ class Inbox:
     """What was fetched, and who waits for it. One worker is woken at a time; it wakes the next if more is ready."""
 
     def __init__(self, clock: Clock, key_of: KeyOf) -> None:
-        self.lanes = Lanes(clock, key_of, self.wake)
-        self.ready = self.lanes.ready
-        self.closed = False
-        self.low = 0
+        self.lanes: Lanes = Lanes(clock, key_of, self.wake)
+        self.ready: deque[Delivery] = self.lanes.ready
+        self.closed: bool = False
+        self.low: int = 0
         """How few may be ready before fetch wants to know."""
         self._loop = asyncio.get_running_loop()
         self._idle: deque[asyncio.Future[None]] = deque()
         self._waking = False
         self._hungry: asyncio.Future[None] | None = None
-        self.slice = TimeSlice(clock)
+        self.slice: TimeSlice = TimeSlice(clock)
 
     def put(self, deliveries: Iterable[Delivery]) -> list[Delivery]:
         """Take in what was fetched. Returns those whose key is shut: they have to go back."""

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
+from typing import Final
 
 from attrs import define, field
 
-from queues.base import MessageQueue
+from queues.base import MessageQueue, name_of
 from queues.clock import Clock
-from queues.message import Delivery
+from queues.message import Delivery, about
 
-from .outcome import describe
+from .supervise import Trouble
 
-log = logging.getLogger("notification.workers")
+log: Final = logging.getLogger("notification.workers")
 
 
 @define
@@ -45,7 +46,10 @@ class Held:
                 delivery.lost = True
                 self.lost += 1
                 message = delivery.expect()
-                log.warning("lost the lease on event %s (%s): it is handled again elsewhere", message.id, message.type)
+                log.warning(
+                    "lost the lease on event %s (%s): it is handled again elsewhere",
+                    message.id, message.type, extra=about(message, event_bytes=delivery.size),
+                )  # fmt: skip
 
 
 class LeaseKeeper:
@@ -55,6 +59,7 @@ class LeaseKeeper:
         self._queue = queue
         self._held = held
         self._clock = clock
+        self._trouble = Trouble("renewing leases", clock, queue=name_of(queue))
 
     async def run(self) -> None:
         """Renew until cancelled. What fails is tried again in the next round, before the lease is over."""
@@ -69,6 +74,7 @@ class LeaseKeeper:
         try:
             lost = await self._queue.extend(list(self._held.deliveries))
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the other rounds have to come
-            log.warning("could not renew the leases of %d events: %s", len(self._held.deliveries), describe(error))
+            self._trouble.failed(error)
         else:
+            self._trouble.worked()
             self._held.mark_lost(delivery for delivery in lost if delivery in self._held.deliveries)

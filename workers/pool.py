@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable
 from contextvars import ContextVar
+from typing import Final
 
 import anyio
 from attrs import frozen
@@ -25,7 +26,7 @@ from .suspect import Suspects
 from .threads import WorkerThread
 from .worker import Floor, Worker
 
-log = logging.getLogger("notification.workers")
+log: Final = logging.getLogger("notification.workers")
 
 in_handler: ContextVar[bool] = ContextVar("notification_in_handler", default=False)
 """Whether this code runs inside a handler. Waiting there for a full queue to empty would be waiting for oneself."""
@@ -53,18 +54,18 @@ class Pool:
         self, queue: MessageQueue, dead: MessageQueue, handling: Handling, clock: Clock, settings: PoolSettings
     ) -> None:
         self._queue, self._clock = queue, clock
-        self.held = Held()
-        self.inbox = Inbox(clock, settings.key_of)
-        self.settler = Settler(
+        self.held: Held = Held()
+        self.inbox: Inbox = Inbox(clock, settings.key_of)
+        self.settler: Settler = Settler(
             queue, dead, self.inbox.lanes, self.held, clock,
             hold=settings.hold, mark=settings.mark, progress=self._progress,
         )  # fmt: skip
-        self.fetcher = Fetcher(
+        self.fetcher: Fetcher = Fetcher(
             queue, self.inbox, self.held, self.settler, clock, workers=settings.workers, prefetch=settings.prefetch
         )
         floor = Floor(queue, self.inbox, self.settler, self.held, Suspects(), clock)
         threads = [WorkerThread(f"notification-worker-{number}") for number in range(1, settings.workers + 1)]
-        self.workers = [Worker(Desk(thread), handling, floor) for thread in threads]
+        self.workers: list[Worker] = [Worker(Desk(thread), handling, floor) for thread in threads]
         self._desks = [worker.desk for worker in self.workers]
         self._watchdog = Watchdog(self._desks, clock, settings.timeout)
         self._tasks: dict[asyncio.Task[object], Desk] = {}
@@ -73,8 +74,8 @@ class Pool:
         self._stopping: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._moved: asyncio.Future[None] | None = None
         self._deadline = self._last_call = 0.0
-        self.ended = anyio.Event()
-        self.abandoned = 0
+        self.ended: anyio.Event = anyio.Event()
+        self.abandoned: int = 0
 
     def stop(self, grace: float) -> None:
         """End within `grace` seconds; what still runs shortly before is cut off. `run()` returns when it is done."""
@@ -187,7 +188,7 @@ class Pool:
         delivery.running = True
         log.warning(
             "handler %s still runs and can't be stopped; event %s returns with its lease",
-            worker.desk.handler, delivery.expect().id,
+            worker.desk.handler, delivery.expect().id, extra=worker.desk.about(),
         )  # fmt: skip
 
     async def _hand_back(self) -> None:

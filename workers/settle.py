@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import anyio
 from attrs import define
 
-from queues.base import MessageQueue
+from queues.base import MessageQueue, name_of
 from queues.clock import Clock
 from queues.message import Delivery, Message, Nack
 
@@ -37,7 +38,7 @@ class Settler:
         self, queue: MessageQueue, dead: MessageQueue, lanes: Lanes, held: Held, clock: Clock, *,
         hold: float, mark: Callable[[Message], Message], progress: Callable[[], None],
     ) -> None:  # fmt: skip
-        self.counts = Counts()
+        self.counts: Counts = Counts()
         self._lanes = lanes
         self._hold = hold
         self._mark = mark
@@ -45,12 +46,13 @@ class Settler:
         async def move(pairs: list[tuple[Delivery, Message]]) -> list[Delivery]:
             return await queue.move_many(pairs, dead)
 
-        self._acks = Tray("ack", in_batches(queue.ack_many, _themselves, held), clock, progress)
+        trouble = partial(Trouble, clock=clock, queue=name_of(queue))
+        self._acks = Tray(trouble("ack"), in_batches(queue.ack_many, _themselves, held), progress)
         self._ack = self._acks.put
-        self._nacks = Tray("nack", in_batches(queue.nack_many, _of_nacks, held), clock, progress)
-        self._moves = Tray("dead letters", in_batches(move, _of_pairs, held), clock, progress)
-        self._releases = Tray("release", in_batches(queue.release, _themselves, held), clock, progress)
-        self._errands = Tray("settle", Errands(queue, dead, lanes, held).tell, clock, progress)
+        self._nacks = Tray(trouble("nack"), in_batches(queue.nack_many, _of_nacks, held), progress)
+        self._moves = Tray(trouble("dead letters"), in_batches(move, _of_pairs, held), progress)
+        self._releases = Tray(trouble("release"), in_batches(queue.release, _themselves, held), progress)
+        self._errands = Tray(trouble("settle"), Errands(queue, dead, lanes, held).tell, progress)
 
     # -- decide
 

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 import random
+from typing import Final
 
-from attrs import define, field
+from attrs import define
 
 from queues.clock import Clock
 from queues.errors import NotificationError
 
 from .outcome import describe
 
-log = logging.getLogger("notification.workers")
+log: Final = logging.getLogger("notification.workers")
 
 SHORTEST, LONGEST = 0.1, 5.0
 
@@ -25,7 +26,8 @@ class Trouble:
     clock: Clock
     failures: int = 0
     total: int = 0
-    last_error: str = field(default="")
+    last_error: str = ""
+    queue: str = ""
 
     def failed(self, error: Exception) -> None:
         """The step raised. Outages are logged once; anything else is a bug, logged with its traceback."""
@@ -34,12 +36,18 @@ class Trouble:
         self.last_error = describe(error)
         if self.failures == 1:
             unexpected = not isinstance(error, NotificationError)
-            log.warning("%s: %s; trying again until it works", self.role, self.last_error, exc_info=unexpected)
+            log.warning(
+                "%s: %s; trying again until it works",
+                self.role, self.last_error, exc_info=unexpected, extra={"role": self.role, "queue": self.queue},
+            )  # fmt: skip
 
     def worked(self) -> None:
         """The step went through."""
         if self.failures:
-            log.warning("%s: works again after %d failures", self.role, self.failures)
+            log.warning(
+                "%s: works again after %d failures",
+                self.role, self.failures, extra={"role": self.role, "queue": self.queue},
+            )  # fmt: skip
             self.failures = 0
 
     async def pause(self) -> None:

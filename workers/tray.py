@@ -6,7 +6,6 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
 
-from queues.clock import Clock
 from queues.errors import PushFailed
 from queues.message import Delivery
 
@@ -26,10 +25,10 @@ class Tray(Generic[T]):
     """
 
     def __init__(
-        self, role: str, tell: Callable[[list[T]], Awaitable[Told[T]]], clock: Clock, progress: Callable[[], None]
+        self, trouble: Trouble, tell: Callable[[list[T]], Awaitable[Told[T]]], progress: Callable[[], None]
     ) -> None:
         self.items: list[T] = []
-        self.trouble = Trouble(role, clock)
+        self.trouble: Trouble = trouble
         self._tell = tell
         self._progress = progress
         self._waiting: asyncio.Future[None] | None = None

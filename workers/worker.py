@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from typing import Final
 
 import anyio
 from attrs import frozen
 
 from queues.base import MessageQueue
 from queues.clock import Clock
-from queues.message import Delivery
+from queues.message import Delivery, about
 
 from .desk import Desk, Handling, is_stray_cancellation
 from .inbox import Inbox
@@ -19,7 +20,7 @@ from .outcome import UNTOUCHED, Dead, Outcome, bury, describe
 from .settle import Settler
 from .suspect import CRASH_CAP, Suspects
 
-log = logging.getLogger("notification.workers")
+log: Final = logging.getLogger("notification.workers")
 
 
 @frozen
@@ -56,7 +57,9 @@ class Worker:
             except asyncio.CancelledError:
                 if not is_stray_cancellation():
                     raise
-                log.warning("code in handler %s has cancelled its worker, which goes on", desk.handler)
+                log.warning(
+                    "code in handler %s has cancelled its worker, which goes on", desk.handler, extra=desk.about()
+                )
             if desk.delivery is not None:
                 self._cut_off(desk.delivery)
 
@@ -100,21 +103,31 @@ class Worker:
         if delivery.lost:
             return self._drop(delivery)
         if delivery.times > CRASH_CAP:
-            error = f"its process died in each of {CRASH_CAP} runs"
-            self._finish(delivery, Dead(bury(delivery.expect(), "crashed", error, self._floor.clock.now())))
+            self._finish(delivery, self._crashed(delivery))
             return False
         await self._floor.suspects.enter(alone=delivery.times == CRASH_CAP)
         self._suspect = delivery
         try:
             lost = await self._floor.queue.started([delivery])
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; the event goes back and comes again
-            log.warning("could not mark event %s as started: %s", delivery.expect().id, describe(error))
+            log.warning(
+                "event %s could not be marked as started and goes back: %s",
+                delivery.expect().id, describe(error), extra=about(delivery.expect(), event_bytes=delivery.size),
+            )  # fmt: skip
             self._finish(delivery, UNTOUCHED)
             return False
         if lost:
             self._floor.held.mark_lost(lost)
             return self._drop(delivery)
         return True
+
+    def _crashed(self, delivery: Delivery) -> Outcome:
+        message, error = delivery.expect(), f"its process died in each of {CRASH_CAP} runs"
+        log.error(
+            "event %s (%s) is a dead letter: %s",
+            message.id, message.type, error, extra=about(message, event_bytes=delivery.size, reason="crashed"),
+        )  # fmt: skip
+        return Dead(bury(message, "crashed", error, self._floor.clock.now()))
 
     def _drop(self, delivery: Delivery) -> bool:
         """Another owner has it: forget it, and let its key go on."""

@@ -45,7 +45,7 @@ class Codec(Generic[E]):
         self._name = name
         self._declarations = declarations
         self._located = Compiler(declarations, generate=False).form(cls)
-        self.immutable = self._located.immutable
+        self.immutable: bool = self._located.immutable
 
     @classmethod
     def of(cls, record: type[E], *, names: Mapping[str, Any] | None = None, name: str = "") -> Codec[E]:

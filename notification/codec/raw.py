@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from types import NoneType
 from typing import Any
 
 from .form import Form, Mismatch, name_of, quote
-from .scalars import NoneType, encode_integer, encode_string, finite_number
+from .scalars import encode_integer, encode_string, finite_number
 
 
 def encode_raw(value: Any) -> Any:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from datetime import time as time_of_day
 from decimal import Decimal, InvalidOperation
+from types import NoneType
 from typing import Any
 from uuid import UUID
 
@@ -16,7 +17,6 @@ import orjson
 
 from .form import Form, Mismatch, malformed, mismatch
 
-NoneType = type(None)
 _LOWEST, _HIGHEST = -(1 << 63), (1 << 64) - 1
 _INFINITY = math.inf
 

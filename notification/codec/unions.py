@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import NoneType
 from typing import Any
 
 from .form import Decode, Encode, Form, Mismatch, malformed, mismatch, name_of
-from .scalars import NoneType
 
 
 class Ambiguous(Exception):
