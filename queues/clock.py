@@ -88,23 +88,30 @@ class ManualClock(Clock):
         heapq.heappush(self._alarms, (when, next(self._order), alarm))
         return alarm
 
-    async def advance(self, seconds: float) -> None:
+    async def advance(self, seconds: float, /) -> None:
         """Move both clocks on, making every call that falls due on the way, in order, each at its own time.
 
         After each call the event loop gets the turns it needs to act on it.
         """
         end = self._monotonic + seconds
         await _settle()
+        while self.ring_next(end):
+            await _settle()
+        self.move_to(end)
+        await _settle()
+
+    def ring_next(self, end: float) -> bool:
+        """Move on to the first call that is due by `end`, and make it. False: there is none, and no time has passed."""
         while self._alarms and self._alarms[0][0] <= end:
             when, _, alarm = heapq.heappop(self._alarms)
             if alarm.callback is not None:
-                self._move_to(max(when, self._monotonic))
+                self.move_to(max(when, self._monotonic))
                 alarm.callback()
-                await _settle()
-        self._move_to(end)
-        await _settle()
+                return True
+        return False
 
-    def _move_to(self, when: float) -> None:
+    def move_to(self, when: float) -> None:
+        """Let `monotonic()` be `when` from now on, and move the wall clock by as much. Makes no calls."""
         self._wall += when - self._monotonic
         self._monotonic = when
 
