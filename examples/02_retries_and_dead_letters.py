@@ -44,9 +44,10 @@ async def main() -> None:
             await dispatcher.dispatch_many([ManuscriptAccepted(title, author) for title, author in authors.items()])
             await dispatcher.join()
         async with open_queue(f"{queue}?queue=events.dead") as dead_letters:
-            async for letter in dead_letters.browse():
-                assert letter.dead is not None
-                print(f"{letter.data['title']}: dead in run {letter.dead.attempts}, {letter.dead.error}")
+            letters = [letter async for letter in dead_letters.browse()]  # in the order in which they died
+    for letter in sorted(letters, key=lambda letter: letter.time):
+        assert letter.dead is not None
+        print(f"{letter.data['title']}: dead in run {letter.dead.attempts}, {letter.dead.error}")
 
 
 if __name__ == "__main__":
@@ -54,6 +55,6 @@ if __name__ == "__main__":
 
 # prints:
 #   Emma: told in run 2
+#   Ulysses: dead in run 3, ConnectionError: no answer
 #   Faust: dead in run 1, LookupError: there is no such mailbox
 #   Beowulf: dead in run 1, Reject: nobody to congratulate
-#   Ulysses: dead in run 3, ConnectionError: no answer
