@@ -143,7 +143,7 @@ class LoopThread:
             try:
                 wait_for(stop(), self.loop)
             except Exception:
-                log.exception("stopping a dispatcher at the end of the process failed")
+                log.exception("stopping a dispatcher at the end of the process failed", extra={"pid": self.pid})
 
 
 def wait_for(coroutine: Coroutine[Any, Any, _T], loop: asyncio.AbstractEventLoop) -> _T:

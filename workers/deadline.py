@@ -111,8 +111,9 @@ class StallWatch:
         if task is None:
             return
         self.stalls += 1
+        name = self._name_of(task)
         log.warning(
             "the event loop has stood still for %g s in %s; leases are renewed from the loop: "
             "await instead of blocking, or make the handler a plain def",
-            STALL, self._name_of(task),
+            STALL, name, extra={"blocked_by": name},
         )  # fmt: skip
