@@ -586,6 +586,24 @@ async def test_blocking_works_from_threads_and_says_where_it_does_not() -> None:
             view()
 
 
+async def test_a_dispatch_in_another_event_loop_is_refused_with_the_way_out() -> None:
+    """A synchronous test client runs the application in a loop of its own, and would wait for ever."""
+    dispatcher = shop()
+    app = lambda: asyncio.run(dispatch_as_the_application(dispatcher))  # noqa: E731 - what runs in the other thread
+    async with EventTester(dispatcher) as tester:
+        with pytest.raises(ConfigurationError, match=r"httpx\.ASGITransport"):
+            await asyncio.to_thread(app)
+        await dispatch_as_the_application(dispatcher)
+        await tester.settle()
+        tester.assert_handled(OrderShipped, times=2)
+
+
+async def dispatch_as_the_application(dispatcher: EventDispatcher) -> None:
+    """As a request does."""
+    await dispatcher.dispatch(OrderShipped(7, "A-1"))
+    await dispatcher.dispatch_many([OrderShipped(7, "A-2")])
+
+
 # -- the application's own dispatcher
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Self
 
 import attrs
@@ -9,12 +11,14 @@ import attrs
 from queues.base import MessageQueue
 from queues.clock import Clock
 from queues.errors import ConfigurationError
+from queues.message import Message
 from queues.registry import open_queue
 from queues.url import DEAD, QueueURL
 
 from ..context import Send
 from ..life import Life
 from ..report import StopReport
+from ..sender import Sender
 from .recording import Record, RecordingQueue
 
 
@@ -45,6 +49,8 @@ class Rehearsal(Life):
         """The first time, which is the tester's."""
         if self.service is None:
             await super().start(workers, send)
+            service, _ = self.opened()
+            service.sender = HomeSender(service.sender, service.loop)
 
     async def stop(self, grace: float | None) -> StopReport:
         """The tester's part; see `end`."""
@@ -53,6 +59,39 @@ class Rehearsal(Life):
     async def end(self, grace: float) -> StopReport:
         """Stop in order, within seconds of the test's clock."""
         return await super().stop(grace)
+
+
+class HomeSender:
+    """Refuses what a dispatcher on a queue elsewhere would never answer: a dispatch in an event loop not its own."""
+
+    def __init__(self, inner: Sender, loop: asyncio.AbstractEventLoop) -> None:
+        self._inner, self._loop = inner, loop
+
+    async def send(self, message: Message, timeout: float | None) -> None:
+        self._check_loop()
+        await self._inner.send(message, timeout)
+
+    async def send_all(self, messages: Sequence[Message], timeout: float | None) -> None:
+        self._check_loop()
+        await self._inner.send_all(messages, timeout)
+
+    async def run(self) -> None:
+        await self._inner.run()
+
+    async def drained(self) -> None:
+        await self._inner.drained()
+
+    @property
+    def waiting(self) -> int:
+        return self._inner.waiting
+
+    def _check_loop(self) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise ConfigurationError(
+                "dispatch() in another event loop than the test's: a web framework's synchronous test client runs the "
+                "application in one of its own; use httpx.AsyncClient(transport=httpx.ASGITransport(app)). From "
+                "threads there are dispatch_soon() and blocking()"
+            )
 
 
 def _url_like(queue: MessageQueue) -> QueueURL:
