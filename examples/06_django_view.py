@@ -3,6 +3,7 @@
 The web process only dispatches: `blocking()` opens the queue at first use, in a thread of its own, and `dispatch`
 returns when the queue has the event. A plain script does the same, with the two lines of `sign_up`. Workers are
 another process as a rule, `notification run examples/06_django_view.py:workers`; here they follow at the end.
+Where a view writes to the database, too, dispatch in `transaction.on_commit()`: a roll-back takes no event back.
 """
 
 import asyncio
