@@ -106,7 +106,7 @@ class RecordingQueue(QueueAround):
 
     def _adopt(self) -> None:
         super()._adopt()
-        self.capabilities = (self.inner.capabilities & ~Capability.LOCAL) | Capability.GROUPS
+        self.capabilities: Capability = (self.inner.capabilities & ~Capability.LOCAL) | Capability.GROUPS
 
     async def push(self, message: Message, *, timeout: float | None = None) -> None:
         message = self._travelled(message)

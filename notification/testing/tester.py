@@ -50,7 +50,7 @@ class EventTester:
         self, dispatcher: EventDispatcher, *, workers: int = 1, now: datetime | None = None, patience: float = 5.0,
         hang: float = 0.5, clock: VirtualClock | None = None,
     ) -> None:  # fmt: skip
-        self.clock = clock if clock is not None else VirtualClock(now, patience=patience, hang=hang)
+        self.clock: VirtualClock = clock if clock is not None else VirtualClock(now, patience=patience, hang=hang)
         """The dispatcher's time; `await tester.clock.advance("2h")` moves it, `tester.clock.now()` tells it."""
         self._dispatcher, self._workers = dispatcher, workers
         self._record = Record(self.clock)

@@ -32,9 +32,9 @@ class VirtualClock(ManualClock):
         if now is not None and now.tzinfo is None:
             raise ConfigurationError(f"now={now!r} has no time zone; write datetime(2026, 1, 1, tzinfo=UTC)")
         super().__init__(SYSTEM_CLOCK.wall() if now is None else now.timestamp())
-        self.rest = Rest(patience, hang)
+        self.rest: Rest = Rest(patience, hang)
         """What has to come to rest before time moves on."""
-        self.onlookers = Onlookers(self)
+        self.onlookers: Onlookers = Onlookers(self)
         """The same clock, for the dispatcher."""
         self._hanging: set[Running] = set()
         self._deadlines: set[Running] = set()
