@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
 import pytest
+from attrs import evolve
 
 from notification import (
     CallNext,
@@ -137,6 +138,17 @@ async def test_what_a_handler_sets_off_is_settled_too() -> None:
         await tester.settle()
         tester.assert_dispatched(Reminder, times=11)
         tester.assert_handled(Reminder, text="." * 10)
+
+
+async def test_only_an_entered_tester_settles() -> None:
+    """Rest before and after it would mean nothing."""
+    tester = EventTester(shop())
+    with pytest.raises(QueueClosed, match="not entered"):
+        await tester.settle()
+    async with tester:
+        await tester.settle()
+    with pytest.raises(QueueClosed, match="has stopped"):
+        await tester.settle()
 
 
 async def test_settling_names_the_handler_that_still_runs() -> None:
@@ -482,6 +494,30 @@ async def test_events_travel_as_json() -> None:
         with pytest.raises(CorruptMessage):
             await dispatcher.dispatch(Reminder("\ud800"))
         assert len(tester.dispatched) == 1
+
+
+async def test_what_middleware_puts_into_an_event_travels_as_json_too() -> None:
+    """A tuple comes out as the list that it is on every real queue, in the first run and after a retry."""
+
+    class Tagging:
+        def on_dispatch(self, message: Message) -> Message:
+            return evolve(message, data=message.data | {"tags": ("a", "b")})
+
+        async def __call__(self, message: Message, ctx: Context, call_next: CallNext, /) -> None:
+            await call_next()
+
+    dispatcher, seen = EventDispatcher(middleware=[Tagging()], retry=STEADY), list[object]()
+
+    @dispatcher.on("kit.*")
+    async def archive(message: Message, ctx: Context) -> None:
+        seen.append(message.data["tags"])
+        if ctx.attempt == 1:
+            raise ValueError("again")
+
+    async with EventTester(dispatcher) as tester:
+        await dispatcher.dispatch(Reminder("a"))
+        await tester.clock.advance("1m")
+        assert seen == [["a", "b"], ["a", "b"]]
 
 
 async def test_the_size_limit_is_that_of_the_applications_queue() -> None:

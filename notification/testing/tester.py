@@ -6,7 +6,7 @@ import asyncio
 from datetime import datetime
 from typing import Any, Protocol, Self, TypeVar, overload
 
-from queues.errors import ConfigurationError
+from queues.errors import ConfigurationError, QueueClosed
 from queues.message import Message
 
 from ..dispatcher import EventDispatcher
@@ -87,9 +87,14 @@ class EventTester:
         """Wait, in real time, until everything that is due now has been handled. Delays and retries that lie in the
         future stay there.
 
-        Raises AssertionError, naming the handlers that still run, after `patience` seconds.
+        Raises AssertionError, naming the handlers that still run, after `patience` seconds; QueueClosed before the
+        tester is entered and after it is left.
         """
+        if self._rehearsal is None:
+            raise QueueClosed("the tester is not entered: `async with EventTester(dispatcher) as tester:`")
+        self._rehearsal.opened()
         await self.clock.rest.reached()
+        self._rehearsal.opened()  # or what ended it would look like rest
 
     # -- what happened
 
