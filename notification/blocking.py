@@ -41,10 +41,13 @@ class BlockingDispatcher:
         headers: Mapping[str, str] | None = None,
         timeout: float | None = 5.0,
     ) -> Dispatched:
-        """As `EventDispatcher.dispatch`, and blocks until the queue has accepted the event."""
+        """As `EventDispatcher.dispatch`, and blocks until the queue has accepted the event.
+
+        Raises ConfigurationError in the thread of the dispatcher's own loop, where it would wait for itself.
+        """
         coroutine = self._dispatcher.dispatch(event, id=id, key=key, delay=delay, headers=headers, timeout=timeout)
         return wait_for(coroutine, self._loop)
 
     def dispatch_many(self, events: Iterable[Any], /, *, timeout: float | None = 5.0) -> list[Dispatched]:
-        """As `EventDispatcher.dispatch_many`, and blocks until the queue has answered."""
+        """As `EventDispatcher.dispatch_many`, and blocks until the queue has answered. Raises as `dispatch` does."""
         return wait_for(self._dispatcher.dispatch_many(events, timeout=timeout), self._loop)

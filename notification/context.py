@@ -41,22 +41,22 @@ class Context:
 
     @property
     def attempt(self) -> int:
-        """1 in the first run."""
+        """The number of this run: 1 the first time, raised by a retry, not by a crash or a hand-back."""
         return self._message.attempt
 
     @property
     def headers(self) -> Mapping[str, str]:
-        """The event's headers."""
+        """The event's headers, such as `traceparent`."""
         return self._message.headers
 
     @property
     def key(self) -> str | None:
-        """The key in whose order the event is handled."""
+        """The key in whose order the event is handled; None: in no order."""
         return self._message.key
 
     @property
     def time(self) -> datetime:
-        """When the event was dispatched."""
+        """When the event was dispatched, or what its producer said; aware, in UTC."""
         return self._message.time
 
     @property
@@ -75,8 +75,9 @@ class Context:
     ) -> Dispatched:
         """Dispatch an event that follows from this one.
 
-        Its id is computed from this event's, the handler's name and the count of such calls: a run that is repeated
-        dispatches the same ids again, which a queue with `?dedup=` refuses.
+        key, delay, headers: as in `EventDispatcher.dispatch`. Its id is computed from this event's, the handler's name
+        and the count of such calls: a run that is repeated dispatches the same ids again, which a queue with `?dedup=`
+        refuses. At capacity it raises QueueFull at once: waiting for room would be waiting for oneself.
         """
         self._ordinal += 1
         name = f"{self._message.id}\n{self.handler}\n{self._ordinal}"
@@ -86,11 +87,16 @@ class Context:
 
 @runtime_checkable
 class Middleware(Protocol):
-    """Wrapped around every run of a handler, the first given outermost.
+    """Wrapped around every run of a handler, the first given outermost: an async function, or an object like one.
 
-    `await call_next()` runs the handler; what it raises comes through. A middleware may also have a method
-    `on_dispatch(message) -> Message`, called with every message before it is pushed.
+    What it raises counts as raised by the handler. A middleware may also have a method
+    `on_dispatch(message) -> Message`, called with every message before it is pushed; what that raises is raised by
+    `dispatch`.
     """
 
     async def __call__(self, message: Message, ctx: Context, call_next: CallNext, /) -> None:
-        """Do something around `await call_next()`."""
+        """Do something around `await call_next()`, which runs the handler and raises what it raises.
+
+        message: the event as it travels, its data as JSON; ctx: what the handler may have too. Without `call_next()`
+        the handler does not run, and its event counts as handled.
+        """

@@ -32,31 +32,23 @@ _LOOK_AGAIN = 0.02
 
 
 class EventDispatcher:
-    """Dispatches typed events through a queue, and handles them with N workers.
+    """Dispatches typed events through a queue, and handles them with N workers. It belongs to one event loop.
 
     queue: a URL or an instance, which the dispatcher opens and closes. retry: the policy of handlers without one.
     dead_letter: a queue or a URL; None: the queue's sibling `<name>.dead`. middleware: wrapped around every handler.
-    prefetch: the most events fetched ahead; None: 1000. handler_timeout: seconds. grace: seconds that `stop()` may
-    take. hold: seconds a failed event with a key keeps its place in this process before it goes back to the queue.
-    source: the CloudEvents source; None: `/` and the program's name. unhandled: what becomes of an event that nobody
-    handles here.
+    prefetch: the most events fetched ahead; None: 1000. handler_timeout: seconds that a run of a handler may take.
+    grace: seconds that `stop()` may take. hold: seconds a failed event with a key keeps its place in this process
+    before it goes back to the queue. source: the CloudEvents source; None: `/` and the program's name. unhandled: what
+    becomes of an event that nobody handles here: `retry`, `dead_letter` or, where there are groups, `skip`. clock: the
+    time it goes by; tests bring their own. Nothing is opened yet. Raises ConfigurationError.
     """
 
     def __init__(
-        self,
-        queue: str | MessageQueue = "channel://",
-        *,
-        retry: RetryPolicy = _DEFAULT_RETRY,
-        dead_letter: str | MessageQueue | None = None,
-        middleware: Sequence[Middleware] = (),
-        prefetch: int | None = None,
-        handler_timeout: float = 300.0,
-        grace: float = 30.0,
-        hold: float = 60.0,
-        source: str | None = None,
-        unhandled: Unhandled = "retry",
-        clock: Clock = SYSTEM_CLOCK,
-    ) -> None:
+        self, queue: str | MessageQueue = "channel://", *, retry: RetryPolicy = _DEFAULT_RETRY,
+        dead_letter: str | MessageQueue | None = None, middleware: Sequence[Middleware] = (),
+        prefetch: int | None = None, handler_timeout: float = 300.0, grace: float = 30.0, hold: float = 60.0,
+        source: str | None = None, unhandled: Unhandled = "retry", clock: Clock = SYSTEM_CLOCK,
+    ) -> None:  # fmt: skip
         settings = Settings(
             retry=retry,
             dead_letter=dead_letter,
@@ -74,7 +66,7 @@ class EventDispatcher:
     # -- set up
 
     def use(self, queue: str | MessageQueue) -> None:
-        """Take another queue instead, before the dispatcher is open."""
+        """Take another queue, by URL or as an instance, before it is open; else raises ConfigurationError."""
         self._life.use(queue)
 
     @overload
@@ -94,8 +86,9 @@ class EventDispatcher:
         """Register a handler for an event class, or for the types that a pattern like `"github.*"` matches.
 
         A pattern's handler gets the `Message`. name: of the handler, stable over deployments; default: the function's.
-        retry, timeout: default to the dispatcher's. order: `key`, or less: see `Needs`. Returns the function unchanged.
-        Raises ConfigurationError.
+        retry: when it runs again; timeout: seconds a run may take; both default to the dispatcher's. order: events of a
+        key one after the other everywhere (`key`), within each process (`process`), or not (`none`): a waiver for
+        queues that can't do better. Gives back the handler unchanged. Raises ConfigurationError, also once workers run.
         """
         if self._life.service is not None and self._life.service.pool is not None:
             raise ConfigurationError("on() comes too late: the workers have started")
@@ -110,21 +103,15 @@ class EventDispatcher:
     # -- in
 
     async def dispatch(
-        self,
-        event: Any,
-        /,
-        *,
-        id: str | None = None,  # noqa: A002 - the name that CloudEvents and users have for it
-        key: str | None = None,
-        delay: float | datetime = 0,
-        headers: Mapping[str, str] | None = None,
-        timeout: float | None = 5.0,
-    ) -> Dispatched:
+        self, event: Any, /, *, id: str | None = None, key: str | None = None,  # noqa: A002 - CloudEvents' name for it
+        delay: float | datetime = 0, headers: Mapping[str, str] | None = None, timeout: float | None = 5.0,
+    ) -> Dispatched:  # fmt: skip
         """Hand an event to the queue; returns once the queue has accepted it.
 
         event: an instance of an `@event` class, or a `Message` for a type without one. id: to repeat a dispatch whose
-        result was unknown. key: instead of the class's. delay: seconds, or an aware datetime. timeout: seconds to wait
-        for a full or silent queue; inside a handler a full queue raises at once.
+        result was unknown. key: instead of the class's. delay: seconds, or an aware datetime. headers: extension
+        attributes, names of lower-case letters and digits. timeout: seconds to wait for a full or silent queue, None:
+        for ever; inside a handler a full queue raises at once. Cancelled, the event may have been accepted, or not.
         Raises UnknownEvent, CorruptMessage (no JSON form, over a limit), QueueFull, QueueUnavailable, QueueClosed.
         """
         service, compose = self._life.opened()
@@ -133,7 +120,11 @@ class EventDispatcher:
         return Dispatched(message.id)
 
     async def dispatch_many(self, events: Iterable[Any], /, *, timeout: float | None = 5.0) -> list[Dispatched]:
-        """Dispatch many at once, in order. Raises PushFailed naming those that were not accepted; the others are in."""
+        """Dispatch many `events` at once, in order; `timeout` and errors as for one.
+
+        Nothing is sent when one of them is no event. Raises PushFailed naming those that the queue did not accept; the
+        others are in.
+        """
         service, compose = self._life.opened()
         messages = [compose(event) for event in events]
         await service.sender.send_all(messages, timeout)
@@ -143,7 +134,7 @@ class EventDispatcher:
         """Dispatch from any thread, without waiting. At most 10,000 may be on their way: one more raises QueueFull.
 
         on_done: called in the event loop with a Dispatched or the exception; without it a failure is an error in the
-        log, and counted. What is wrong with the event itself is raised here.
+        log. What is wrong with the event itself is raised here. `stop()` waits for those that are on their way.
         """
         service, compose = self._life.opened()
         service.soon.put(compose(event), on_done)
@@ -161,19 +152,25 @@ class EventDispatcher:
     # -- life
 
     async def start(self, workers: int = 1) -> None:
-        """Open the queue and, with workers, consume; returns at once. `workers=0` only dispatches.
+        """Open the queue and, with workers, consume; returns once it does. `workers=0` only dispatches.
 
-        Raises ConfigurationError when the queue can't do what the handlers need, QueueUnavailable when it can't be
-        reached.
+        workers: events at a time; they can be started once. What it opened is closed again when it fails. Raises
+        ConfigurationError when the queue can't do what the handlers need, QueueUnavailable when it can't be reached.
         """
         await self._life.start(workers, self.dispatch)
 
     async def stop(self, *, grace: float | None = None) -> StopReport:
-        """Within `grace` seconds: fetch no more, finish handlers, settle, hand back, close. Idempotent."""
+        """Within `grace` seconds (None: the dispatcher's): fetch no more, finish handlers, settle, hand back, close.
+
+        Idempotent: every caller gets the same report, or what made the dispatcher fail. Cancelled, it goes on.
+        """
         return await self._life.stop(grace)
 
     async def run(self, workers: int = 1) -> StopReport:
-        """Start, work until SIGINT or SIGTERM, and stop in order. A second signal ends the process at once."""
+        """Start `workers`, work until SIGINT or SIGTERM, and stop in order, also when cancelled.
+
+        A second signal ends the process at once, with 128 and its number. Raises as `start()`. Main thread only.
+        """
         return await self._life.run(workers, self.dispatch)
 
     async def __aenter__(self) -> Self:
@@ -197,7 +194,7 @@ class EventDispatcher:
 
     @property
     def started(self) -> bool:
-        """Whether it was ever opened."""
+        """Whether it was opened, for dispatch or for workers; still true after `stop()`."""
         return self._life.service is not None
 
     @property
@@ -211,18 +208,21 @@ class EventDispatcher:
         return self._life.dead_letters()
 
     async def size(self) -> int:
-        """Events that wait, not yet handed out."""
+        """Events that are due and not yet handed out. Raises QueueClosed, QueueUnavailable."""
         return await self._life.opened()[0].queue.size()
 
     async def stats(self) -> QueueStats:
-        """The queue's figures, with the number of dead letters."""
+        """The queue's figures, counted now, with the number of dead letters. Raises QueueClosed, QueueUnavailable."""
         return await stats_of(self._life.opened()[0])
 
     async def join(self) -> None:
-        """Wait until the queue shows nothing waiting, in flight or delayed, and nothing is on its way to it."""
+        """Wait until the queue shows nothing waiting, in flight or delayed, and nothing is on its way to it.
+
+        Somebody has to work on it, here or elsewhere. Cancel-safe. Raises QueueClosed, QueueUnavailable.
+        """
         while not await is_finished(self._life.opened()[0]):
             await SYSTEM_CLOCK.sleep(_LOOK_AGAIN)  # other processes, which may do the work, are in real time
 
     async def health(self) -> Health:
-        """For probes. Never raises."""
+        """For probes: asks the queue for its size. Never raises."""
         return await health_of(self._life.service)

@@ -73,9 +73,10 @@ class EventSpec:
 def event(name: str, /, *, key: str | None = None, version: int = 1) -> Callable[[type[E]], type[E]]:
     """Make a class an event type of this name.
 
-    An attrs class or a dataclass is left as it is; a plain class with annotations becomes `attrs.frozen`, which is a
-    new class. key: the field that orders the events: those with the same value are handled one after the other; a
-    str, int, UUID, Enum or date. version: raise it when a consumer of the old class must not read the new events.
+    name: the CloudEvents type; each class has its own. An attrs class or a dataclass is left as it is; a plain class
+    with annotations becomes `attrs.frozen`, which is a new class. key: the field that orders the events: those with the
+    same value are handled one after the other; a str, int, UUID, Enum or date. version: raise it when a consumer of the
+    old class must not read the new events.
 
     Raises ConfigurationError when the name is taken or malformed, `key` is no such field, or a field has no JSON form.
     """

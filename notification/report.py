@@ -7,7 +7,7 @@ from attrs import frozen
 
 @frozen
 class Dispatched:
-    """An accepted event: its id, and the way it went (`queue`)."""
+    """An accepted event: its id, and `via`, the way it went: `queue`."""
 
     id: str
     via: str = "queue"

@@ -114,9 +114,10 @@ class MessageQueue(ABC):
         """Connect for pushing. Consuming begins with the first pop. Raises ConfigurationError, QueueUnavailable."""
 
     async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
-        """Store many, in order. Raises PushFailed naming those that were not stored; the others are in.
+        """Store many `messages`, in order; `timeout` as in `push`.
 
-        Of what is behind the first one that finds no room nothing is stored: it would overtake that one.
+        Raises PushFailed naming those that were not stored; the others are in. Of what is behind the first one that
+        finds no room nothing is stored: it would overtake that one.
         """
         errors: dict[int, QueueError] = {}
         for index, message in enumerate(messages):
@@ -138,11 +139,11 @@ class MessageQueue(ABC):
         return [await self.pop()]
 
     async def ack_many(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Done with these. Returns those that were no longer ours, and leaves them alone. Idempotent."""
+        """Done with these deliveries. Returns those that were no longer ours, and leaves them alone. Idempotent."""
         return []
 
     async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
-        """Back to the queue after `delay` seconds, as `message` if one is given. Returns those no longer ours.
+        """Hand back: each of `nacks` after its `delay`, as its `message` if it has one. Returns those no longer ours.
 
         Never blocked by capacity (this default raises PushFailed at once, which a DelayedQueue around it makes good).
         With KEYED a nacked delivery holds its key until it is handed out again.
@@ -151,11 +152,11 @@ class MessageQueue(ABC):
         return []
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
-        """Fetched but not started: back to the head, in order, unchanged, and this hand-out does not count."""
+        """These deliveries were not started: back to the head, in order, unchanged, this hand-out not counted."""
         await self.push_many([delivery.expect() for delivery in deliveries], timeout=0)
 
     async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
-        """Push each message to the queue `to`, then ack its delivery. Returns those no longer ours.
+        """Of each of the pairs push the message to the queue `to`, then ack the delivery. Returns those no longer ours.
 
         One transaction where both are one store. What could not be pushed is not acked; then it raises.
         """
@@ -171,11 +172,11 @@ class MessageQueue(ABC):
         return lost
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Renew the lease of these. Returns those that were already lost."""
+        """Renew the lease of these deliveries. Returns those that were already lost."""
         return []
 
     async def started(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """About to run these, which were handed out before: if we die now, count them. Returns those already lost.
+        """About to run these: if we die now, count them. Returns those already lost.
 
         Called only for deliveries whose `times` is 2 or more.
         """

@@ -56,12 +56,13 @@ class DeadLetter:
 class Message:
     """An event on its way: a frozen value with the meaning of a CloudEvents 1.0 event.
 
-    data: a JSON value, or bytes; on a LOCAL queue the event object itself.
-    key: events with the same key are handled in order. headers: CloudEvents extension attributes, lower-case letters
-    and digits. attempt: 1 for the first run, raised by a retry. not_before: not handed out earlier. deliveries:
-    hand-outs that ended with their owner's death, on queues that keep the count in the event. handlers: who is still
-    to run; empty: everyone. group: the only consumer group it is for. version: of the event's class. first_error: of
-    the first failed run. dead: on dead letters only.
+    type, id, source: what it is, which one, and where from; time: of the dispatch, aware. data: a JSON value, or
+    bytes; on a LOCAL queue the event object itself. key: events with the same key are handled in order. headers:
+    CloudEvents extension attributes, lower-case letters and digits. attempt: 1 for the first run, raised by a retry.
+    not_before: not handed out earlier. deliveries: hand-outs that ended with their owner's death, on queues that keep
+    the count in the event. handlers: who is still to run; empty: everyone. group: the only consumer group it is for.
+    version: of the event's class. partition: of a queue that has them. first_error: of the first failed run. dead: on
+    dead letters only.
     """
 
     type: str

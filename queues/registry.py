@@ -24,9 +24,10 @@ _registered: dict[str, QueueFactory] = {}
 
 
 def register_queue(scheme: str, factory: QueueFactory, *, replace: bool = False) -> None:
-    """Make `open_queue` call `factory` for URLs of this scheme.
+    """Make `open_queue` call `factory` for URLs of this scheme, in this process.
 
-    Raises ConfigurationError when the scheme is taken, unless `replace`, and when no URL can have it.
+    factory: makes a queue, unopened, from the parsed URL; a class whose constructor takes one will do. Raises
+    ConfigurationError when the scheme is taken, unless `replace`, and when no URL can have it.
     """
     QueueURL.parse(f"{scheme}://")
     if not replace and scheme in _known():
@@ -35,7 +36,7 @@ def register_queue(scheme: str, factory: QueueFactory, *, replace: bool = False)
 
 
 def open_queue(url: str | QueueURL) -> MessageQueue:
-    """The queue that a URL names; `async with` it, or await its `open()`, before use.
+    """The queue that a `url` names, not open yet: `async with` it, or await its `open()`, before use.
 
     Raises UnknownQueue, MissingDependency and other ConfigurationErrors.
     """

@@ -47,7 +47,8 @@ class QueueURL:
     """scheme://username:password@hosts/path?options. `repr` and `str` hide secrets; `raw` has them.
 
     hosts: as written, each `host` or `host:port`. path: percent-decoded, with its leading slash.
-    name: of the queue, `?queue=`, default `events`. options: all others, unread.
+    name: of the queue, `?queue=`, default `events`; group: of consumers, `?group=`; order: what `?order=` waives.
+    options: all others, unread. unlimited: a sibling, without size caps: it takes whatever failed elsewhere.
     """
 
     raw: str
@@ -114,7 +115,7 @@ class QueueURL:
         )
 
     def without(self, *names: str) -> QueueURL:
-        """The same queue without these of its options."""
+        """The same queue without the options of these names."""
         return attrs.evolve(self, options={name: value for name, value in self.options.items() if name not in names})
 
     def read(self, options: type[_T]) -> _T:

@@ -93,9 +93,10 @@ def _encode_dead(dead: DeadLetter, document: dict[str, Any]) -> None:
 
 
 def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
-    """The message that these bytes are. Raises CorruptMessage and nothing else; refuses by size before it parses.
+    """The message that these `raw` bytes are. Raises CorruptMessage and nothing else.
 
-    The limit is on the event as dispatched: what retries and deaths added does not count against it.
+    limits: size caps, looked at before it parses. They are on the event as dispatched: what retries and deaths added
+    does not count.
     """
     if len(raw) > limits.event + OVERHEAD_BYTES:
         raise CorruptMessage(f"event of {len(raw)} bytes, the limit is {limits.event}")
@@ -120,7 +121,10 @@ def decode(raw: bytes, limits: Limits = DEFAULT_LIMITS) -> Message:
 
 
 def delivery_of(raw: bytes, receipt: Any, times: int = 1, limits: Limits = DEFAULT_LIMITS) -> Delivery:
-    """A hand-out of these bytes: with its message, or with the reason why there is none. Never raises."""
+    """A hand-out of these `raw` bytes: with its message, or with the reason why there is none. Never raises.
+
+    receipt: the queue's own mark of it; times: see `Delivery`; limits: size caps, as in `decode`.
+    """
     try:
         return Delivery(decode(raw, limits), receipt, times, size=len(raw))
     except CorruptMessage as error:
