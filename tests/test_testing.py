@@ -10,6 +10,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, assert_type
 
+import anyio
 import pytest
 from attrs import evolve
 
@@ -311,6 +312,60 @@ async def test_a_handler_that_hangs_is_cut_off_at_its_timeout() -> None:
         assert "took longer than 300 s" in letter.dead.error
 
 
+async def test_a_deadline_is_not_missed_by_a_rounding() -> None:
+    """Whatever fraction of a second it is, from whatever moment."""
+    dispatcher = EventDispatcher(retry=RetryPolicy(attempts=1))
+
+    @dispatcher.on(Reminder, timeout=0.3)
+    async def sleepyhead(reminder: Reminder) -> None:
+        await asyncio.Event().wait()
+
+    async with EventTester(dispatcher, hang=0.005) as tester:
+        for number in range(1, 21):
+            await dispatcher.dispatch(Reminder("wake up"))
+            await tester.clock.advance(0.3)
+            assert len(tester.dead) == number
+            await tester.clock.advance(0.1)
+
+
+async def test_time_stands_still_while_a_handler_that_was_cut_off_cleans_up() -> None:
+    """So its retry is due when it should be."""
+    dispatcher = EventDispatcher(retry=RetryPolicy(attempts=2, initial=10, jitter=False))
+
+    @dispatcher.on(Reminder, timeout=60)
+    async def tidy(reminder: Reminder, ctx: Context) -> None:
+        if ctx.attempt == 2:
+            return
+        try:
+            await asyncio.Event().wait()
+        finally:
+            with anyio.CancelScope(shield=True):
+                await asyncio.sleep(HANG / 2)
+
+    async with EventTester(dispatcher, hang=HANG) as tester:
+        await dispatcher.dispatch(Reminder("wake up"))
+        await tester.clock.advance("1h")
+        assert minutes(tester) == [0, 1.1667]
+        tester.assert_handled(Reminder)
+
+
+async def test_what_waits_behind_one_that_hangs_is_waited_for_once() -> None:
+    """And not at each of the moments at which more comes."""
+    dispatcher = EventDispatcher()
+
+    @dispatcher.on(Reminder)
+    async def sleepyhead(reminder: Reminder) -> None:
+        await asyncio.Event().wait()
+
+    async with EventTester(dispatcher, hang=HANG) as tester:
+        for second in range(250):
+            await dispatcher.dispatch(Reminder("wake up"), delay=second)
+        begun = time.perf_counter()
+        await tester.clock.advance("299s")
+        assert time.perf_counter() - begun < 5
+        assert tester.runs == []
+
+
 async def test_others_are_handled_while_one_hangs() -> None:
     """By the other workers, their retries included."""
     dispatcher = shop(Failing(1))
@@ -389,6 +444,37 @@ async def test_leaving_does_not_wait_for_a_handler_that_hangs(stubborn: bool) ->
         assert [type(run.error) for run in tester.runs] == [asyncio.CancelledError]
 
 
+async def test_leaving_lets_a_handler_finish_that_does_not_hang() -> None:
+    """Its grace is real as long as that takes less than `hang`."""
+    dispatcher, begun = EventDispatcher(), asyncio.Event()
+
+    @dispatcher.on(Reminder)
+    async def remind(reminder: Reminder) -> None:
+        begun.set()
+        await asyncio.sleep(0.02)
+
+    async with EventTester(dispatcher) as tester:
+        await dispatcher.dispatch(Reminder("wake up"))
+        await begun.wait()
+    tester.assert_handled(Reminder)
+
+
+async def test_a_thread_that_was_left_behind_holds_up_no_other_tester() -> None:
+    """Not even one on the same clock."""
+    dispatcher, other, gate = EventDispatcher(), shop(), threading.Event()
+
+    @dispatcher.on(Reminder)
+    def sleepyhead(reminder: Reminder) -> None:
+        gate.wait(30)
+
+    async with EventTester(other, hang=HANG) as tester:
+        async with EventTester(dispatcher, clock=tester.clock):
+            await dispatcher.dispatch(Reminder("wake up"))
+            await until(tester.clock.rest.running)
+        await tester.settle()
+    gate.set()
+
+
 async def test_leaving_does_not_wait_for_a_thread() -> None:
     """It is left to itself, and said so in the log."""
     dispatcher, gate = EventDispatcher(), threading.Event()
@@ -405,8 +491,8 @@ async def test_leaving_does_not_wait_for_a_thread() -> None:
     gate.set()
 
 
-async def test_leaving_with_much_in_the_future_is_immediate() -> None:
-    """Retries, delayed events, held keys: nothing of it happens any more."""
+async def test_leaving_with_much_in_the_future_is_immediate(caplog: pytest.LogCaptureFixture) -> None:
+    """Retries, delayed events, held keys: nothing of it happens any more, and nobody complains of its loss."""
     dispatcher = shop(Failing())
     async with EventTester(dispatcher) as tester:
         for number in range(50):
@@ -416,6 +502,7 @@ async def test_leaving_with_much_in_the_future_is_immediate() -> None:
         runs, begun = len(tester.runs), time.perf_counter()
     assert time.perf_counter() - begun < 5
     assert len(tester.runs) == runs == 5
+    assert "lost" not in caplog.text
 
 
 async def test_what_raises_inside_comes_out_unchanged() -> None:

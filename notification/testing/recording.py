@@ -16,7 +16,7 @@ from queues.around import QueueAround
 from queues.base import Capability, MessageQueue
 from queues.clock import Clock
 from queues.errors import CorruptMessage, PushFailed, UnknownEvent
-from queues.message import Delivery, Message, Nack
+from queues.message import Delivery, Message
 
 from ..context import CallNext, Context
 from ..event import spec_named
@@ -125,12 +125,6 @@ class RecordingQueue(QueueAround):
     def _note_all(self, messages: Sequence[Message]) -> None:
         for message in messages:
             self._note(message)
-
-    async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
-        return await self.inner.nack_many([
-            nack if nack.message is None else Nack(nack.delivery, nack.delay, self._travelled(nack.message))
-            for nack in nacks
-        ])  # fmt: skip
 
     async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
         """Through the other queue's own `push_many`, which takes its notes, and not past it."""

@@ -78,13 +78,9 @@ class VirtualClock(ManualClock):
             self._hanging.add(run)
             if run not in self._deadlines and (timeout := run[0].timeout) is not None:
                 self._deadlines.add(run)
-                self.call_at(self.monotonic() + timeout + _LATE, partial(self._at_deadline, run))
+                self.call_at(self.monotonic() + timeout + _LATE, partial(self._hanging.discard, run))
         self.onlookers.look()  # the watchdog has to know since when they run
         await self.rest.reached_or_hanging(self._hanging)
-
-    def _at_deadline(self, run: Running) -> None:
-        self._hanging.discard(run)
-        self.onlookers.look()
 
 
 class Onlookers(Clock):
