@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from hypothesis import settings
 
+from .shell import shell
+
+__all__ = ["shell"]
+
 # A shared machine is slow at times; a deadline per example would report that as a failure of ours.
 settings.register_profile("shared-machine", deadline=None, max_examples=100)
 settings.load_profile("shared-machine")

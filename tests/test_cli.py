@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import os
 import pty
 import signal
 import subprocess
-import sys
-import time
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,81 +15,7 @@ import typer
 from notification import MessageQueue, open_queue
 from notification.cli import cli
 
-COMMAND = [sys.executable, "-m", "notification"]
-QUEUE = "sqlite:///events.db"
-PATIENCE = 20.0
-
-APP = """
-from notification import EventDispatcher, event
-
-@event("order.shipped", key="account_id")
-class OrderShipped:
-    account_id: int
-    order_id: str
-
-dispatcher = EventDispatcher("sqlite:///code.db")
-other = EventDispatcher("sqlite:///other.db", grace=2)
-number = 7
-
-@dispatcher.on(OrderShipped)
-@other.on(OrderShipped)
-async def mail(shipped: OrderShipped) -> None:
-    print(f"mailed {shipped.order_id}", flush=True)
-"""
-
-
-class Shell:
-    """Runs the command in a directory of its own, without the caller's NOTIFICATION_ variables."""
-
-    def __init__(self, directory: Path) -> None:
-        self.directory = directory
-        self.started: list[subprocess.Popen[str]] = []
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFICATION_")}
-
-    def __call__(self, *words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *words], cwd=self.directory, env={**self.environment, **environment}, input=stdin,
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-
-    def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
-        """In the background, with pipes."""
-        pipe = subprocess.PIPE
-        process = subprocess.Popen(
-            [*COMMAND, *words], cwd=self.directory, env={**self.environment, **environment},
-            stdin=pipe, stdout=pipe, stderr=pipe, text=True,
-        )  # fmt: skip
-        self.started.append(process)
-        return process
-
-    def stats(self, queue: str = QUEUE) -> dict[str, Any]:
-        """What `stats --format json` says."""
-        done = self("stats", "--queue", queue, "--format", "json")
-        assert done.returncode == 0, done.stderr
-        figures: dict[str, Any] = json.loads(done.stdout)
-        return figures
-
-    def end(self) -> None:
-        """Kill what still runs."""
-        for process in self.started:
-            process.kill()
-            process.communicate()
-
-
-@pytest.fixture
-def shell(tmp_path: Path) -> Iterator[Shell]:
-    (tmp_path / "app.py").write_text(APP)
-    shell = Shell(tmp_path)
-    yield shell
-    shell.end()
-
-
-def until(state: Callable[[], object]) -> None:
-    """Wait for a state that must come."""
-    end = time.monotonic() + PATIENCE
-    while not state():
-        assert time.monotonic() < end, "it did not come"
-        time.sleep(0.01)
+from .shell import APP, COMMAND, PATIENCE, QUEUE, Shell, first_line, until
 
 
 async def waiting(directory: Path) -> list[tuple[str, str | None, Any]]:
@@ -109,16 +31,17 @@ async def waiting(directory: Path) -> list[tuple[str, str | None, Any]]:
 def test_every_flag_has_an_environment_variable() -> None:
     """NOTIFICATION_ and its name."""
     group: Any = typer.main.get_command(cli)
-    for command in group.commands.values():
+    commands = [one for one in group.commands.values() if one.name != "dead"]
+    for command in [*commands, *group.commands["dead"].commands.values()]:
         for flag in command.params:
             if flag.param_type_name == "option" and flag.name != "help":
                 assert flag.envvar == "NOTIFICATION_" + flag.opts[0].removeprefix("--").replace("-", "_").upper()
 
 
-@pytest.mark.parametrize("command", ["run", "send", "stats"])
+@pytest.mark.parametrize("command", ["run", "send", "peek", "stats", "dead ls", "dead show", "dead retry", "dead drop"])
 def test_help_has_examples(shell: Shell, command: str) -> None:
     """The shortest way to learn a command."""
-    done = shell(command, "--help")
+    done = shell(*command.split(), "--help")
     assert done.returncode == 0
     assert f"notification {command} " in done.stdout.partition("Examples:")[2]
 
@@ -141,6 +64,15 @@ def test_help_has_examples(shell: Shell, command: str) -> None:
         (["run", "app.py:number"], "is a int, not an EventDispatcher"),
         (["run", "app", "--queue", "sqlite:///x.db?leese=3"], "did you mean 'lease'?"),
         (["run", "app", "--workers", "0"], "--workers"),
+        (["run", "app", "--health", "http"], "write 8080 or 0.0.0.0:8080"),
+        (["run", "app", "--log-file", "nowhere/x.log"], "'nowhere/x.log' can't be written"),
+        (["peek", "--queue", QUEUE, "--since", "yesterday"], "write 30, 500ms"),
+        (["dead", "retry", "--queue", QUEUE], "which ones?"),
+        (["dead", "drop", "--queue", QUEUE, "--all"], "give --yes"),
+        (["dead", "drop", "--queue", QUEUE, "--all", "--type", "a", "--yes"], "--all and type a don't go together"),
+        (["dead", "retry", "--queue", QUEUE, "--all", "--rate", "fast"], "write 50/s"),
+        (["dead", "retry", "--queue", QUEUE, "--all", "--edit"], "--edit is for one dead letter"),
+        (["dead", "show", "--queue", QUEUE], "Missing argument"),
     ],
     ids=lambda value: " ".join(value)[:40] if isinstance(value, list) else "",
 )
@@ -276,17 +208,12 @@ def test_stats_shows_every_figure(shell: Shell) -> None:
     figures = shell.stats()
     assert figures.pop("oldest_age") >= 0
     assert figures.pop("queue").startswith(QUEUE)
-    assert figures == {"waiting": 1, "in_flight": 0, "delayed": 0, "dead": 0}
+    assert figures == {"waiting": 1, "in_flight": 0, "delayed": 0, "dead": 0, "settled": 0}
     table = shell("stats", NOTIFICATION_QUEUE=QUEUE).stdout
     assert [line.split()[0] for line in table.splitlines()[1:]] == ["waiting", "in", "delayed", "dead", "oldest"]
 
 
 # -- run
-
-
-def first_line(process: subprocess.Popen[str]) -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
 
 
 def test_the_command_line_counts_more_than_the_environment_and_that_more_than_the_code(shell: Shell) -> None:

@@ -30,7 +30,7 @@ cli = typer.Typer(
 )
 
 Opened = AbstractAsyncContextManager[Target]
-Ids = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Only these")]
+Ids = Annotated[list[str] | None, typer.Argument(metavar="ID", help="Only these")]
 Cause = Annotated[
     str | None,
     typer.Option(
@@ -40,7 +40,7 @@ Cause = Annotated[
     ),
 ]
 All = Annotated[bool, typer.Option("--all", envvar="NOTIFICATION_ALL", help="All dead letters there are")]
-DryRun = Annotated[bool, typer.Option(envvar="NOTIFICATION_DRY_RUN", help="Only say which it would be")]
+DryRun = Annotated[bool, typer.Option("--dry-run", envvar="NOTIFICATION_DRY_RUN", help="Only say which it would be")]
 Limit = Annotated[int, typer.Option(envvar="NOTIFICATION_LIMIT", min=0, help="The most, the oldest first; 0: no limit")]
 
 
@@ -78,7 +78,7 @@ def ls(
 @cli.command()
 @logged(Level.warning)
 def show(
-    ids: Annotated[list[str], typer.Argument(metavar="ID...", help="Which ones")],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="Which ones")],
     *,
     queue: Queue = None,
     app: AppOption = None,

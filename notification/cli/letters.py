@@ -28,7 +28,7 @@ def death_of(letter: Message) -> DeadLetter:
 def error_class(letter: Message) -> str:
     """`ValueError`, when the last error was one; else nothing."""
     name = death_of(letter).error.partition(":")[0]
-    return name if name.replace(".", "_").isidentifier() else ""
+    return name if name.isidentifier() and name[0].isupper() else ""
 
 
 def cause_of(letter: Message) -> str:

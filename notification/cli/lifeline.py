@@ -24,7 +24,7 @@ _EVERY = 1.0
 
 @frozen
 class Lifeline:
-    """The child's end. Lines of JSON go up; that it breaks is all that comes down."""
+    """The child's end. Lines of JSON go up; a word to go on comes down, and at last that it breaks."""
 
     sock: socket.socket
 
@@ -51,24 +51,35 @@ class Lifeline:
     async def held(
         self, facts: Mapping[str, object], look: Callable[[], Awaitable[Mapping[str, object]]]
     ) -> AsyncIterator[None]:
-        """Inside: say that it has started, how it is each second, and stop in order when the parent is gone."""
-        tasks = [asyncio.create_task(self._talk(facts, look)), asyncio.create_task(self._watch())]
+        """Inside: say how it is each second, and stop in order when the parent is gone.
+
+        Begins once the parent knows what is going to run, so that its line comes before those of handlers.
+        """
+        self.tell(loaded=facts)
+        await self._hear()
+        tasks = [asyncio.create_task(self._talk(look)), asyncio.create_task(self._watch())]
         try:
             yield
         finally:
             for task in tasks:
                 task.cancel()
 
-    async def _talk(self, facts: Mapping[str, object], look: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
+    async def _talk(self, look: Callable[[], Awaitable[Mapping[str, object]]]) -> None:
         while not (health := await look())["ready"]:
             await SYSTEM_CLOCK.sleep(0.02)
-        self.tell(started=facts)
+        self.tell(started=True)
         while True:
             self.tell(health=health)
             await SYSTEM_CLOCK.sleep(_EVERY)
             health = await look()
 
     async def _watch(self) -> None:
-        while await asyncio.get_running_loop().sock_recv(self.sock, 64):
+        while await self._hear():
             pass
         os.kill(os.getpid(), signal.SIGTERM)
+
+    async def _hear(self) -> bytes:
+        try:
+            return await asyncio.get_running_loop().sock_recv(self.sock, 64)
+        except OSError:  # the parent was killed before it had read everything
+            return b""

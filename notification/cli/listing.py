@@ -64,12 +64,11 @@ class Groups:
         now = SYSTEM_CLOCK.now()
         names = ("TYPE", "CAUSE") if self.by is By.cause else ("TYPE",)
         show_table(
-            ("COUNT", *names, "OLDEST", "NEWEST", "LAST ERROR"),
+            ("COUNT", *names, "NEWEST", "OLDEST", "LAST ERROR"),
             [
-                (f"{group.number:,}", *name, _ago(group.oldest, now), _ago(group.newest, now), group.error)
+                (f"{group.number:,}", *name, _ago(group.newest, now), _ago(group.oldest, now), group.error)
                 for name, group in self._in_order()
             ],
-            whole=("COUNT",),
         )
 
     def lines(self) -> Iterator[str]:
@@ -87,12 +86,11 @@ def show_letters(letters: Sequence[Message]) -> None:
     """One a line; ids are never cut."""
     now = SYSTEM_CLOCK.now()
     show_table(
-        ("ID", "TYPE", "CAUSE", "DIED", "HANDLER", "ERROR"),
+        ("ID", "TYPE", "CAUSE", "AGE", "HANDLER", "ERROR"),
         [
             (m.id, m.type, cause_of(m), _ago(died_at(m), now), death_of(m).handler or "-", death_of(m).error)
             for m in letters
         ],
-        whole=("ID",),
     )
 
 

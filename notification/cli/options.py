@@ -68,7 +68,10 @@ Type = Annotated[
 Since = Annotated[
     str | None,
     typer.Option(
-        envvar="NOTIFICATION_SINCE", metavar="TIME", help="Only from then on: 30m, 2h, 1d ago, or 2026-01-31T12:00"
+        "--since",
+        envvar="NOTIFICATION_SINCE",
+        metavar="TIME",
+        help="Only from then on: 30m, 2h, 1d ago, or 2026-01-31T12:00",
     ),
 ]
 

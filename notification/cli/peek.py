@@ -18,7 +18,7 @@ from queues.wire import encode
 
 from ..handlers import fits
 from .options import AppOption, Format, Formatted, Level, Queue, Since, Type, logged, since
-from .screen import complain, finish, fitted, moment, say
+from .screen import complain, finish, fitted, say, short_moment
 from .target import Target, opened
 
 
@@ -29,7 +29,9 @@ def peek(
     app: AppOption = None,
     type_: Type = None,
     since_: Since = None,
-    follow: Annotated[bool, typer.Option(envvar="NOTIFICATION_FOLLOW", help="Go on with what arrives")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", envvar="NOTIFICATION_FOLLOW", help="Go on with what arrives")
+    ] = False,
     limit: Annotated[
         int | None,
         typer.Option(envvar="NOTIFICATION_LIMIT", min=0,
@@ -84,7 +86,8 @@ async def _matching(queue: MessageQueue, wanted: Wanted) -> AsyncGenerator[Messa
 
 def _line(message: Message) -> str:
     return escape(
-        "  ".join((moment(message.time), message.type, message.key or "-", message.id, shown(message.data))), 1 << 30
+        "  ".join((short_moment(message.time), message.type, message.key or "-", message.id, shown(message.data))),
+        1 << 30,
     )
 
 

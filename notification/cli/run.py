@@ -12,7 +12,8 @@ from typing import Annotated
 import typer
 from attrs import asdict
 
-from ..assembly import name_of
+from queues.base import name_of
+
 from ..dispatcher import EventDispatcher
 from ..report import StopReport
 from .lifeline import Lifeline
@@ -37,7 +38,7 @@ def run(
                           help="Processes; one that dies is started again")
     ] = 1,
     reload: Annotated[
-        bool, typer.Option(envvar="NOTIFICATION_RELOAD",
+        bool, typer.Option("--reload", envvar="NOTIFICATION_RELOAD",
                            help="Start again when a Python file below the current directory changes")
     ] = False,
     health: Annotated[

@@ -9,15 +9,18 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 import typer
+from rich.cells import cell_len, set_cell_size
 from rich.console import Console
-from rich.table import Table
 from rich.text import Text
 
+from queues.clock import SYSTEM_CLOCK
 from queues.errors import escape
 
 from ..report import StopReport
 
 T = TypeVar("T")
+_WIDEST, _NARROWEST = 30, 8
+"""Of a column that is cut to fit a terminal."""
 
 
 def say(text: str) -> None:
@@ -61,6 +64,12 @@ def moment(time: datetime) -> str:
     return f"{time.astimezone():%Y-%m-%d %H:%M:%S}"
 
 
+def short_moment(time: datetime) -> str:
+    """Local time, with the date when it is not today's."""
+    today = SYSTEM_CLOCK.now().astimezone().date()
+    return f"{time.astimezone():%H:%M:%S}" if time.astimezone().date() == today else moment(time)
+
+
 def stop_line(report: StopReport) -> str:
     """What a dispatcher did, in one line; what is always zero in a quiet run is left out."""
     parts = [f"{report.handled:,} handled", f"{report.retried:,} retried", f"{report.dead:,} dead"]
@@ -79,31 +88,38 @@ def stop_line(report: StopReport) -> str:
 # -- tables
 
 
-def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, whole: Sequence[str] = ()) -> None:
-    """Rows under their columns. On a terminal they are cut to its width, the columns in `whole` last; else never."""
-    safe = [[escape(cell, 1 << 30) for cell in row] for row in rows]
+def show_table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Rows under their columns, the most telling column first.
+
+    On a terminal long cells are cut, except those of the first column, and columns that don't fit any more are left
+    out; without one everything is there.
+    """
+    cells = [list(columns), *([escape(cell, 1 << 30) for cell in row] for row in rows)]
     console = Console(highlight=False)
-    if not console.is_terminal:
-        for line in _aligned([columns, *safe]):
+    natural = [max(map(cell_len, column)) for column in zip(*cells, strict=True)]
+    widths = _fit(natural, console.width) if console.is_terminal else natural
+    for number, row in enumerate(cells):
+        line = "  ".join(_sized(cell, width) for cell, width in zip(row, widths, strict=False)).rstrip()
+        if console.is_terminal:
+            console.print(Text(line, style="" if number else "bold"), no_wrap=True, crop=True)
+        else:
             say(line)
-        return
-    table = Table(box=None, padding=(0, 2, 0, 0), header_style="bold", pad_edge=False)
-    for name in columns:
-        table.add_column(name, no_wrap=True, overflow="ellipsis", min_width=_width(name, safe, columns, whole))
-    for row in safe:
-        table.add_row(*(Text(cell) for cell in row))
-    console.print(table)
 
 
-def _width(name: str, rows: Sequence[Sequence[str]], columns: Sequence[str], whole: Sequence[str]) -> int | None:
-    place = list(columns).index(name)
-    return max((len(row[place]) for row in rows), default=0) if name in whole else None
+def _fit(natural: Sequence[int], width: int) -> list[int]:
+    """The widths of as many columns as fit."""
+    fitting: list[int] = []
+    for place, whole in enumerate(natural):
+        wanted = whole if place in {0, len(natural) - 1} else min(whole, _WIDEST)
+        left = width - sum(fitting) - 2 * len(fitting)
+        if left < min(wanted, _NARROWEST):
+            break
+        fitting.append(min(wanted, left))
+    return fitting
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterable[str]:
-    widths = [max(len(row[place]) for row in rows) for place in range(len(rows[0]))]
-    for row in rows:
-        yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+def _sized(text: str, width: int) -> str:
+    return set_cell_size(text, width) if cell_len(text) <= width else f"{set_cell_size(text, width - 1)}…"
 
 
 def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
@@ -112,7 +128,7 @@ def show_pairs(pairs: Iterable[tuple[str, str]]) -> None:
     width = max(len(name) for name, _ in shown)
     console = Console(highlight=False, soft_wrap=True)
     for name, value in shown:
-        console.print(Text.assemble((name.ljust(width), "dim"), "  ", value))
+        console.print(Text.assemble((name.ljust(width) if value else name, "dim"), "  " if value else "", value))
 
 
 def fitted(text: str) -> str:

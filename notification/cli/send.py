@@ -13,9 +13,9 @@ import orjson
 import typer
 from attrs import frozen
 
+from queues.base import name_of
 from queues.errors import ConfigurationError, CorruptMessage
 
-from ..assembly import name_of
 from ..composing import Ids, default_source
 from ..dispatcher import EventDispatcher
 from ..ndjson import LineReader

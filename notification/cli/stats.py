@@ -27,7 +27,9 @@ def stats(
     *,
     queue: Queue = None,
     app: AppOption = None,
-    watch: Annotated[bool, typer.Option(envvar="NOTIFICATION_WATCH", help="Show them again and again")] = False,
+    watch: Annotated[
+        bool, typer.Option("--watch", envvar="NOTIFICATION_WATCH", help="Show them again and again")
+    ] = False,
     interval: Annotated[
         float, typer.Option(envvar="NOTIFICATION_INTERVAL", min=0.1, help="Seconds between two looks of --watch")
     ] = 1.0,

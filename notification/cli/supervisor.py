@@ -55,11 +55,12 @@ class Plan:
 
 @define(eq=False)
 class Child:
-    """One run of one process, as far as it has told."""
+    """One run of one process, as far as it has told. loaded: told what it is going to run."""
 
     generation: int
+    loaded: Callable[[dict[str, object]], None]
     process: asyncio.subprocess.Process | None = None
-    started: dict[str, object] | None = None
+    started: bool = False
     health: dict[str, object] | None = None
     heard_at: float = 0.0
     report: StopReport = field(factory=StopReport)
@@ -77,7 +78,7 @@ class Child:
         if self.unsent is not None:
             self.signal(self.unsent)
         reader, writer = await asyncio.open_connection(sock=ours)
-        listening = asyncio.create_task(self._listen(reader))
+        listening = asyncio.create_task(self._listen(reader, writer))
         try:
             code = await self.process.wait()
             with anyio.CancelScope() as scope:  # a process that the app has started may hold the line for ever
@@ -89,13 +90,16 @@ class Child:
             listening.cancel()
             writer.close()
 
-    async def _listen(self, reader: asyncio.StreamReader) -> None:
+    async def _listen(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, ValueError):
             async for line in reader:
-                self._hear(orjson.loads(line))
+                self._hear(orjson.loads(line), writer)
 
-    def _hear(self, message: dict[str, Any]) -> None:
+    def _hear(self, message: dict[str, Any], writer: asyncio.StreamWriter) -> None:
         self.heard_at = SYSTEM_CLOCK.monotonic()
+        if "loaded" in message:
+            self.loaded(message["loaded"])
+            writer.write(b"go")
         self.started = message.get("started", self.started)
         self.health = message.get("health", self.health)
         if "report" in message:
@@ -111,7 +115,7 @@ class Child:
 
 
 class Supervisor:
-    """Keeps `plan.processes` children running until a signal. started: told the facts of the first that is up."""
+    """Keeps `plan.processes` children running until a signal. started: told the facts of the first that is loaded."""
 
     def __init__(self, plan: Plan, started: Callable[[dict[str, object]], None]) -> None:
         self.report = StopReport()
@@ -154,15 +158,15 @@ class Supervisor:
     async def _keep(self, slot: int) -> None:
         pause, was_up = _FIRST_PAUSE, False
         while not self._stopping.done():
-            began, child = SYSTEM_CLOCK.monotonic(), Child(self._generation)
+            began, child = SYSTEM_CLOCK.monotonic(), Child(self._generation, self._loaded)
             self._children[slot] = child
             code = await self._run(child)
-            was_up = was_up or child.started is not None
+            was_up = was_up or child.started
             if self._stopping.done():
                 self._code = self._code or (0 if code in {0, -signal.SIGTERM} else 1)
             elif child.generation != self._generation:
                 pause = _FIRST_PAUSE
-            elif child.started is None and self._plan.reload:
+            elif not child.started and self._plan.reload:
                 await self._until_changed()
             elif not was_up:
                 self._give_up(code)
@@ -173,19 +177,15 @@ class Supervisor:
                 pause = min(pause * 2, _LONGEST_PAUSE)
 
     async def _run(self, child: Child) -> int:
-        watching = asyncio.create_task(self._announce(child))
         try:
             return await child.run(self._plan.environment)
         finally:
-            watching.cancel()
             self._add(child.report)
 
-    async def _announce(self, child: Child) -> None:
-        while child.started is None:
-            await SYSTEM_CLOCK.sleep(0.02)
+    def _loaded(self, facts: dict[str, object]) -> None:
         if not self.was_up:
             self.was_up = True
-            self._say_started(child.started)
+            self._say_started(facts)
 
     def _lament(self, child: Child, code: int, pause: float) -> None:
         self.deaths += 1

@@ -9,11 +9,10 @@ from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
-from queues.base import Capability, MessageQueue, QueueStats
+from queues.base import Capability, MessageQueue, QueueStats, name_of
 from queues.errors import ConfigurationError
 from queues.registry import open_queue
 
-from ..assembly import name_of
 from ..dispatcher import EventDispatcher
 from .loading import load
 from .screen import finish
