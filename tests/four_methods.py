@@ -5,10 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 
-from queues.base import MessageQueue
-from queues.errors import QueueClosed, QueueFull
-from queues.message import Delivery, Message
-from queues.wire import delivery_of, encode
+from notification import Delivery, Message, MessageQueue, QueueClosed, QueueFull, wire
 
 
 class Shelf:
@@ -33,7 +30,7 @@ class FourMethods(MessageQueue):
                 except TimeoutError:
                     raise QueueFull(f"{self.capacity} events wait already") from None
             self._check_open()
-            self._shelf.events.append(encode(message))
+            self._shelf.events.append(wire.encode(message))
             self._shelf.changed.notify_all()
 
     async def pop(self) -> Delivery:
@@ -41,7 +38,7 @@ class FourMethods(MessageQueue):
             await self._shelf.changed.wait_for(lambda: self._closed or self._shelf.events)
             self._check_open()
             self._shelf.changed.notify_all()
-            return delivery_of(self._shelf.events.popleft(), None, limits=self.limits)
+            return wire.delivery_of(self._shelf.events.popleft(), None, limits=self.limits)
 
     async def size(self) -> int:
         return len(self._shelf.events)

@@ -10,7 +10,7 @@ import attrs
 from ..base import Capability, MessageQueue
 from ..message import DeadLetter
 from .suite import Owners, Suite, first_of
-from .waiting import event, events, ids
+from .waiting import event, events, ids, some
 
 _WHOLE = event(
     "whole",
@@ -122,6 +122,13 @@ class Basics(Suite):
         assert sorted(ids(got)) == [f"e{i}" for i in range(5)], "each message goes to exactly one pop"
         assert len({id(delivery) for delivery in got}) == 5, "each hand-out is a Delivery of its own"
 
+    async def test_two_owners_see_the_same_messages(self, owners: Owners) -> None:
+        """What one pushed, the other is handed."""
+        first, second = await self.two_owners(owners)
+        await first.push(event("e"))
+        duty = "what one owner pushed, another is handed (where each is a queue of its own: shared = False)"
+        assert ids(await self.popped(second, 1, duty)) == ["e"], duty
+
     async def test_two_owners_share_the_messages(self, owners: Owners) -> None:
         """Every message goes to one of the owners, none to both."""
         first, second = await self.two_owners(owners)
@@ -129,7 +136,7 @@ class Basics(Suite):
 
         async def consume(queue: MessageQueue) -> None:
             while len(got) < 30:
-                deliveries = await queue.pop_many(4)
+                deliveries = await some(queue, 4)
                 got.extend(ids(deliveries))
                 await queue.ack_many(deliveries)
 

@@ -6,7 +6,7 @@ import asyncio
 
 from ..base import MessageQueue
 from .suite import Owners, Suite
-from .waiting import event, events, ids
+from .waiting import event, events, ids, some
 
 
 class Batches(Suite):
@@ -33,10 +33,14 @@ class Batches(Suite):
         queue = await owners.open()
         await queue.push_many(events(10))
         seen: list[str] = []
-        while len(seen) < 10:
-            batch = await self.soon(queue.pop_many(3), "pop_many gives what waits")
-            assert len(batch) <= 3, "pop_many(3) gives three at most"
-            seen += ids(batch)
+
+        async def collect() -> None:
+            while len(seen) < 10:
+                batch = await some(queue, 3)
+                assert len(batch) <= 3, "pop_many(3) gives three at most"
+                seen.extend(ids(batch))
+
+        await self.soon(collect(), "pop_many gives what waits")
         assert sorted(seen) == sorted(f"e{i}" for i in range(10)), "pop_many hands out each message once"
 
     async def test_pop_many_does_not_wait_to_fill(self, owners: Owners) -> None:
@@ -58,11 +62,11 @@ class Batches(Suite):
         """Nothing in, nothing done, nothing lost."""
         queue = await owners.open()
         await self.soon(queue.push_many([]), "push_many([]) returns at once")
-        assert await queue.ack_many([]) == [], "ack_many([]) loses nothing"
-        assert await queue.nack_many([]) == [], "nack_many([]) loses nothing"
-        assert await queue.extend([]) == [], "extend([]) loses nothing"
-        assert await queue.started([]) == [], "started([]) loses nothing"
-        assert await queue.move_many([], queue) == [], "move_many([]) loses nothing"
+        assert await queue.ack_many([]) == [], "ack_many([]) returns []: nothing was lost"
+        assert await queue.nack_many([]) == [], "nack_many([]) returns []: nothing was lost"
+        assert await queue.extend([]) == [], "extend([]) returns []: nothing was lost"
+        assert await queue.started([]) == [], "started([]) returns []: nothing was lost"
+        assert await queue.move_many([], queue) == [], "move_many([]) returns []: nothing was lost"
         await queue.release([])
         await self.eventually(queue.size, lambda size: size == 0, "empty batches leave the queue empty")
 
@@ -78,7 +82,4 @@ class Batches(Suite):
 
     async def popped_with_room(self, queue: MessageQueue, count: int) -> list[str]:
         """Ids from pop_many calls whose limit is far above what waits."""
-        seen: list[str] = []
-        while len(seen) < count:
-            seen += ids(await self.soon(queue.pop_many(100), "pop_many gives what waits and never waits to fill"))
-        return seen
+        return ids(await self.popped(queue, count, "pop_many gives what waits and never waits to fill", limit=100))

@@ -9,7 +9,7 @@ import pytest
 from ..base import Capability
 from ..errors import QueueClosed
 from .suite import Owners, Suite
-from .waiting import event, events, ids
+from .waiting import event, events, ids, some
 
 
 class Closing(Suite):
@@ -30,7 +30,7 @@ class Closing(Suite):
 
         async def consume() -> None:
             while True:
-                assert await queue.pop_many(10) == [], "an empty queue hands out nothing"
+                assert await some(queue, 10) == [], "an empty queue hands out nothing"
 
         waiting = asyncio.ensure_future(consume())
         await asyncio.sleep(0)

@@ -8,7 +8,7 @@ from datetime import timedelta
 from ..base import Capability, MessageQueue
 from ..message import Message
 from .suite import Owners, Suite, first_of
-from .waiting import event, ids
+from .waiting import event, ids, some
 
 _ROUNDING = 0.02
 
@@ -70,7 +70,7 @@ class Delaying(Suite):
 
         async def consume(queue: MessageQueue) -> None:
             while len(got) < 20:
-                batch = await queue.pop_many(3)
+                batch = await some(queue, 3)
                 got.extend(ids(batch))
                 await queue.ack_many(batch)
 

@@ -11,7 +11,7 @@ import attrs
 from ..base import Capability, MessageQueue
 from ..message import Delivery, Message, Nack
 from .suite import Owners, Suite, first_of
-from .waiting import event, events, ids
+from .waiting import event, events, ids, some
 
 _ONE_OWNER = "KEYED: while an owner holds deliveries of a key, no other owner gets that key"
 _SEVERAL = "one owner may hold several of a key, in order"
@@ -208,7 +208,7 @@ class _Ledger:
     async def work(self, queue: MessageQueue) -> None:
         """Pop, check, ack the first half of each batch and release the rest, until all is done."""
         while sum(map(len, self.done.values())) < self.total:
-            batch = await queue.pop_many(8)
+            batch = await some(queue, 8)
             keys = {delivery.expect().key or "" for delivery in batch}
             for key in keys:
                 assert self._holder.setdefault(key, queue) is queue, "KEYED: no key is at two owners at once"

@@ -28,7 +28,11 @@ class OwnerProcess:
             stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(path or os.getcwd() for path in sys.path)},
         )  # fmt: skip
-        await self._ask(url=self._url, imports=self._imports)
+        try:
+            await self._ask(url=self._url, imports=self._imports)
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -72,5 +76,9 @@ class OwnerProcess:
         await self._process.stdin.drain()
         line = await asyncio.wait_for(self._process.stdout.readline(), _ANSWER_SECONDS)
         if not line:
-            pytest.fail("the other owner's process ended; its error output is above")
+            pytest.fail(
+                "another process opens the queue by its URL, and does what it is told; this one ended, and its error "
+                "output (captured stderr) says why. Without an entry point, `child_imports` names the modules that "
+                "register the scheme; `other_processes = False` says that no other process can open this URL"
+            )
         return json.loads(line)

@@ -26,7 +26,7 @@ class Releasing(Suite):
         """ACK or KEYED: before those that were never handed out."""
         queue = await owners.open()
         if not queue.capabilities & _TO_THE_HEAD:
-            owners.skip("no ACK, no KEYED")
+            owners.skip("neither ACK nor KEYED")
         await queue.push_many(events(5, key="k"))
         deliveries = await self.popped(queue, 3, "pop hands out what was pushed")
         await queue.ack_many(deliveries[:1])
@@ -38,7 +38,7 @@ class Releasing(Suite):
         """ACK or KEYED: the same for messages without a key."""
         queue = await owners.open()
         if not queue.capabilities & _TO_THE_HEAD:
-            owners.skip("no ACK, no KEYED")
+            owners.skip("neither ACK nor KEYED")
         await queue.push_many(events(4))
         deliveries = await self.popped(queue, 2, "pop hands out what was pushed")
         await queue.release(deliveries)

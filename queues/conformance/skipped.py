@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import pytest
@@ -48,7 +48,7 @@ class SkippedGroups:
         partly: list[str] = []
         for (owner, group), reasons in self._reasons.items():
             if owner == queue:
-                entry = f"{group} ({', '.join(dict.fromkeys(itertools.chain(*reasons)))})"
+                entry = f"{group} ({', '.join(_why(reasons))})"
                 (whole if len(reasons) == self._ran[owner, group] else partly).append(entry)
         line = f"{queue}: skipped groups: {', '.join(whole) or 'none'}"
         return f"{line}; in part: {', '.join(partly)}" if partly else line
@@ -58,6 +58,12 @@ class SkippedGroups:
         terminalreporter.section("queue conformance")
         for line in self.lines():
             terminalreporter.write_line(line)
+
+
+def _why(reasons: Sequence[Sequence[str]]) -> Iterable[str]:
+    """What every skipped test gave as its reason; every reason given, where they have none in common."""
+    every = dict.fromkeys(itertools.chain(*reasons))
+    return [one for one in every if all(one in some for some in reasons)] or every
 
 
 def _place(request: pytest.FixtureRequest) -> tuple[str, str]:

@@ -31,6 +31,7 @@ class Owners:
         self._request = request
         self._skipped = SkippedGroups.of(request.config)
         self._skipped.begins(request)
+        self._made: list[MessageQueue] = []
         self._stack = contextlib.AsyncExitStack()
 
     async def open(
@@ -39,11 +40,11 @@ class Owners:
         """A new owner, opened. Skips the test when a capability in `needs` is not declared or an option not known."""
         given = {name: value for name, value in options.items() if value is not None}
         try:
-            queue = self._make(**given)
+            queue = self._new(**given)
         except (ConfigurationError, Unsupported, TypeError):
             if not given:
                 raise
-            await self._check(await self._enter(self._make()), needs)
+            await self._check(await self._enter(self._new()), needs)
             self.skip(f"no option {' or '.join(given)}")
         queue.limits = limits or queue.limits
         await self._enter(queue)
@@ -69,6 +70,17 @@ class Owners:
     async def close(self) -> None:
         """Close every owner that was opened, the last first."""
         await self._stack.aclose()
+
+    def _new(self, **options: Any) -> MessageQueue:
+        if not callable(self._make):
+            waiting.broken("make_queue returns a function that makes a queue", f"it returned {self._make!r:.200}")
+        queue = self._make(**options)
+        if not isinstance(queue, MessageQueue):
+            waiting.broken("the function that make_queue returns makes a MessageQueue", f"this is {queue!r:.200}")
+        if any(queue is one for one in self._made):
+            waiting.broken("each call of the function that make_queue returns makes a new owner", "the same came twice")
+        self._made.append(queue)
+        return queue
 
     async def _enter(self, queue: MessageQueue) -> MessageQueue:
         self._stack.push_async_callback(queue.close)
@@ -132,14 +144,17 @@ class Suite:
 
     async def soon(self, awaitable: Awaitable[_T], duty: str) -> _T:
         """`waiting.soon` with this queue's patience."""
+        __tracebackhide__ = True
         return await waiting.soon(awaitable, duty, self.patience)
 
-    async def popped(self, queue: MessageQueue, count: int, duty: str) -> list[Delivery]:
+    async def popped(self, queue: MessageQueue, count: int, duty: str, *, limit: int | None = None) -> list[Delivery]:
         """`waiting.popped` with this queue's patience and its lease on top."""
-        return await waiting.popped(queue, count, duty, self.patience + (self.lease or 0))
+        __tracebackhide__ = True
+        return await waiting.popped(queue, count, duty, self.patience + (self.lease or 0), limit)
 
     async def eventually(self, look: Callable[[], Awaitable[_T]], wanted: Callable[[_T], bool], duty: str) -> _T:
         """`waiting.eventually` with this queue's patience."""
+        __tracebackhide__ = True
         return await waiting.eventually(look, wanted, duty, self.patience)
 
     async def two_owners(
@@ -165,6 +180,9 @@ class Suite:
         if self.lease is None:
             owners.skip("no lease")
         zombie, heir = await self.two_owners(owners, Capability.ACK, lease=self.lease)
+        if zombie.lease is not None and zombie.lease > self.lease + self.patience:
+            duty = f"make_queue opens the queue with the option lease={self.lease:g} it is given, or refuses it"
+            waiting.broken(duty, f"its lease is {zombie.lease:g} s, longer than the test would wait")
         await zombie.push_many([waiting.event(name, key=key) for name in names])
         stale = await self.popped(zombie, len(names), "pop hands out what was pushed")
         fresh = await self.popped(heir, len(names), "ACK: what a silent owner held goes to others after its lease")

@@ -13,10 +13,12 @@ from ..message import Delivery, Message
 
 _T = TypeVar("_T")
 _PAUSE = 0.01
+# `__tracebackhide__`, here and in suite.py: a failure is shown where the test stands, not where it waits.
 
 
 async def soon(awaitable: Awaitable[_T], duty: str, patience: float) -> _T:
     """What the awaitable gives; the test fails with `duty` when it takes longer than `patience` seconds."""
+    __tracebackhide__ = True
     task = asyncio.ensure_future(awaitable)
     done, _ = await asyncio.wait([task], timeout=patience)
     if not done:
@@ -28,6 +30,7 @@ async def soon(awaitable: Awaitable[_T], duty: str, patience: float) -> _T:
 
 async def eventually(look: Callable[[], Awaitable[_T]], wanted: Callable[[_T], bool], duty: str, patience: float) -> _T:
     """The first look that is as wanted; the test fails with `duty` when there is none within `patience` seconds."""
+    __tracebackhide__ = True
     end = asyncio.get_running_loop().time() + patience
     while not wanted(seen := await soon(look(), duty, patience)):
         if asyncio.get_running_loop().time() > end:
@@ -36,13 +39,16 @@ async def eventually(look: Callable[[], Awaitable[_T]], wanted: Callable[[_T], b
     return seen
 
 
-async def popped(queue: MessageQueue, count: int, duty: str, patience: float) -> list[Delivery]:
-    """Exactly `count` deliveries of this queue, in the order they came out."""
+async def popped(
+    queue: MessageQueue, count: int, duty: str, patience: float, limit: int | None = None
+) -> list[Delivery]:
+    """`count` deliveries of this queue, in the order they came out; exactly so many, unless each pop has a `limit`."""
+    __tracebackhide__ = True
     got: list[Delivery] = []
 
     async def collect() -> None:
         while len(got) < count:
-            got.extend(await queue.pop_many(count - len(got)))
+            got.extend(await some(queue, limit or count - len(got)))
 
     task = asyncio.ensure_future(collect())
     done, _ = await asyncio.wait([task], timeout=patience)
@@ -54,8 +60,22 @@ async def popped(queue: MessageQueue, count: int, duty: str, patience: float) ->
     return got
 
 
+async def some(queue: MessageQueue, limit: int) -> list[Delivery]:
+    """One pop_many; the test fails when it gives no list of deliveries."""
+    __tracebackhide__ = True
+    batch: object = await queue.pop_many(limit)
+    if not isinstance(batch, list):
+        broken("pop_many returns a list of deliveries", f"this one returned {batch!r:.200}")
+    if wrong := [type(one).__name__ for one in batch if not isinstance(one, Delivery)]:
+        broken("pop and pop_many hand out a Delivery, which wire.delivery_of() makes", f"this is a {wrong[0]}")
+    if not batch:  # a queue that never waits must not keep the end of our patience from coming
+        await asyncio.sleep(0)
+    return batch
+
+
 def broken(duty: str, seen: str) -> NoReturn:
     """Fail the running test: what the contract obliges to, and what was seen instead."""
+    __tracebackhide__ = True
     pytest.fail(f"{duty} ({seen})", pytrace=True)
 
 

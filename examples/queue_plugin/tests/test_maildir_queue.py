@@ -13,6 +13,8 @@ from queues.conformance import MakeQueue, QueueConformance
 class TestMaildirQueue(QueueConformance):
     """Opened by URL, so that the suite can open it in other processes, too, and kill those."""
 
+    lease = 0.6
+
     @pytest.fixture
     def make_queue(self, tmp_path: Path) -> MakeQueue:
         def make(**options: object) -> MessageQueue:
