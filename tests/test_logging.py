@@ -3,26 +3,40 @@
 from __future__ import annotations
 
 import ast
+import asyncio
 import json
 import logging
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 import structlog
 
-from notification import Context, EventDispatcher, Message, Reject, RetryLater, RetryPolicy, open_queue
+from notification import (
+    Capability,
+    Context,
+    Delivery,
+    EventDispatcher,
+    Message,
+    Nack,
+    Reject,
+    RetryLater,
+    RetryPolicy,
+    open_queue,
+    register_queue,
+)
 from queues.base import name_of
 from queues.clock import ManualClock
+from queues.delayed import DelayedQueue
 from queues.errors import QueueUnavailable
 from queues.message import about
 from queues.url import QueueURL
 from tests.stage import Breakable, Note, Parcel, Stage, passing, until
-from workers.supervise import Trouble
+from workers.lease import Held, LeaseKeeper
 
 ROOT = Path(__file__).resolve().parents[1]
 LOGGERS = {"notification.dispatcher", "notification.handlers", "notification.workers", "notification.queues"}
@@ -95,8 +109,13 @@ async def test_a_thousand_events_that_went_well_are_worth_no_line(
         async def read_too(note: Note) -> None:
             """Nothing."""
 
+        @dispatcher.on(Parcel)
+        async def carry(parcel: Parcel) -> None:
+            """Nothing."""
+
         await dispatcher.start(workers=4)
-        await dispatcher.dispatch_many(Note(str(number)) for number in range(1000))
+        await dispatcher.dispatch_many(Note(str(number)) for number in range(500))
+        await dispatcher.dispatch_many(Parcel(number) for number in range(500))
         await dispatcher.join()
     begun, stopping, stopped = kept.documents()
     assert begun == {
@@ -206,6 +225,72 @@ async def test_an_outage_is_two_lines_however_long_it_is(listen: Callable[..., K
     assert {(line["role"], line["queue"]) for line in lines} == {("fetch", name_of(queue))}
 
 
+async def test_leases_that_cannot_be_renewed_are_two_lines_and_a_lost_one_is_one(listen: Callable[..., Kept]) -> None:
+    """The round that fails, the round that works; and which event somebody else has now."""
+    kept = listen()
+    clock, held = ManualClock(), Held()
+    queue = Breakable(open_queue("reference://leases-of-logs"))
+    queue.lease, queue.broken = 30.0, {"extend"}
+    message = Message(type="stage.note", id="note-1", source="/s", key=SECRET, data=SECRET)
+    delivery = Delivery(message, size=250)
+    held.add([delivery])
+    keeper = asyncio.create_task(LeaseKeeper(queue, held, clock).run())
+    for _ in range(5):
+        await clock.advance(10)
+    queue.broken = set()
+    queue.extend = _loses_all  # type: ignore[method-assign]  # a queue whose leases ran out meanwhile
+    await clock.advance(10)
+    keeper.cancel()
+    failed, works, lost = kept.documents()
+    assert failed["text"].startswith("renewing leases: QueueUnavailable: the cable is out")
+    assert works["text"] == "renewing leases: works again after 5 failures"
+    assert (lost["event_id"], lost["event_bytes"], lost["level"]) == ("note-1", 250, "WARNING")
+    assert SECRET not in "".join(kept.lines)
+
+
+async def _loses_all(deliveries: Sequence[Delivery]) -> list[Delivery]:
+    return list(deliveries)
+
+
+async def test_retries_that_find_no_way_back_are_two_lines(listen: Callable[..., Kept]) -> None:
+    """However often it is tried."""
+    kept, clock = listen(), ManualClock()
+    inner = Breakable(open_queue("reference://retries-of-logs"))
+    inner.capabilities = Capability.ACK
+    queue = DelayedQueue(inner)
+    queue.clock = clock
+    async with queue:
+        await queue.push(Message(type="stage.note", id="note-1", source="/s"))
+        await queue.nack_many([Nack(await queue.pop(), 1.0)])
+        inner.broken = {"nack"}
+        await clock.advance(30)
+        assert inner.count("nack") > 3
+        inner.broken = set()
+        await clock.advance(30)
+    assert [line["text"].partition(":")[0] for line in kept.documents()] == [
+        "1 retries can't go back to their queue yet, which is tried until it works",
+        "retries go back to their queue again",
+    ]
+
+
+async def test_a_handler_that_is_cut_off_is_one_line(listen: Callable[..., Kept]) -> None:
+    """It failed with a TimeoutError, like any other failure."""
+    kept = listen()
+    async with Stage(retry=ONCE, handler_timeout=5) as stage:
+
+        @stage.dispatcher.on(Note)
+        async def read(note: Note) -> None:
+            stage.ran.append(note)
+            await stage.clock.sleep(3600)
+
+        await stage.start()
+        await stage.dispatcher.dispatch(Note(), id="note-1")
+        await stage.ran_in_all(1)
+        await passing(stage.clock, stage.settled())
+    [line] = [line for line in kept.documents() if line["logger"] != "notification.dispatcher"]
+    assert (line["level"], line["error_type"], line["handler"]) == ("ERROR", "TimeoutError", "read")
+
+
 async def test_a_failure_of_the_whole_dispatcher_is_an_error_at_once(listen: Callable[..., Kept]) -> None:
     """Whoever stops it hears of it too, but perhaps only at night."""
     kept = listen()
@@ -226,19 +311,38 @@ async def test_a_failure_of_the_whole_dispatcher_is_an_error_at_once(listen: Cal
 # -- secrets, fields, formatters
 
 
-@pytest.mark.parametrize("url", [f"redis://user:{SECRET}@host/0", f"redis://host/0?api_token={SECRET}"])
-def test_a_secret_in_a_url_is_in_no_line(url: str, listen: Callable[..., Kept]) -> None:
-    """The queue is named without it."""
-    kept = listen()
-    queue = Breakable(open_queue("channel://"))
-    queue.url = QueueURL.parse(url.replace(" ", "%20"))
-    trouble = Trouble("fetch", ManualClock(), queue=name_of(queue))
-    trouble.failed(QueueUnavailable(f"{queue.url} is out of reach"))
-    trouble.worked()
-    assert len(kept.lines) == 2
-    assert "redis://" in kept.lines[0]
+@pytest.mark.parametrize("secret", ["://user:%s@host/0", "://host/0?api_token=%s", "://user@host/0?password_env=KEPT"])
+async def test_a_secret_in_a_url_is_in_no_line(
+    secret: str, listen: Callable[..., Kept], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue is named without it, through start, outage, dead letter and stop."""
+    monkeypatch.setenv("KEPT", SECRET)
+    kept = listen(logging.DEBUG)
+    queues: list[Breakable] = []
+
+    def remote(url: QueueURL) -> Breakable:
+        queues.append(Breakable(open_queue(f"reference://{url.name}")))
+        return queues[-1]
+
+    register_queue("redis-of-logs", remote, replace=True)
+    async with Stage("redis-of-logs" + secret.replace("%s", SECRET.replace(" ", "%20")), retry=ONCE) as stage:
+
+        @stage.dispatcher.on(Note)
+        async def read(note: Note) -> None:
+            raise OSError("no road")
+
+        queues[0].error = QueueUnavailable(f"{queues[0].url} is out of reach")
+        queues[0].broken = {"pop"}
+        await stage.start()
+        await passing(stage.clock, until(lambda: queues[0].count("pop") > 2))
+        queues[0].broken.clear()
+        await stage.dispatcher.dispatch(Note())
+        await passing(stage.clock, stage.settled())
+    lines = "".join(kept.lines)
+    assert "consuming redis-of-logs://" in lines
+    assert "redis-of-logs://" in next(line for line in kept.lines if "trying again" in line)
     for word in (SECRET, SECRET.replace(" ", "%20"), "battery"):
-        assert word not in "".join(kept.lines)
+        assert word not in lines
 
 
 def test_no_field_hides_an_attribute_of_a_record() -> None:
@@ -279,7 +383,7 @@ def test_a_program_that_set_up_no_logging_sees_what_went_wrong_and_no_complaint(
     """No NullHandler: it would swallow dead letters. Nothing of ours is set up either; Python shows warnings then."""
     program = textwrap.dedent('''
         import asyncio, logging
-        from notification import Context, EventDispatcher, RetryPolicy, event
+        from notification import EventDispatcher, RetryPolicy, event
 
         @event("quiet.note")
         class Note:
