@@ -13,12 +13,14 @@ from pathlib import Path
 import pytest
 
 from queues.conformance import QueueConformance
+from queues.conformance.suite import Suite
 
 _ROOT = Path(__file__).resolve().parents[1]
 _HIS_TESTS = """
 import pytest
 import queues
 from queues.conformance import QueueConformance
+from queues.conformance.suite import Suite
 from four_methods import FourMethods, Shelf
 
 class TestMine(QueueConformance):
@@ -159,3 +161,14 @@ def test_every_test_states_its_rule() -> None:
     """In its docstring."""
     tests = [name for name in dir(QueueConformance) if name.startswith("test_")]
     assert [name for name in tests if not getattr(QueueConformance, name).__doc__] == []
+
+
+def test_every_group_and_hook_is_explained() -> None:
+    """In the docstring, for help(QueueConformance), and every group on the page, too."""
+    page, help_text = (_ROOT / "queues" / "README.md").read_text(), QueueConformance.__doc__ or ""
+    bases = [base for base in QueueConformance.__bases__ if base.__module__.startswith("queues.conformance.")]
+    for group in [base.__module__.rpartition(".")[2].replace("_", " ") for base in bases]:
+        assert group in page
+        assert f"\n    {group}  " in help_text
+    for hook in [name for name in vars(Suite)["__annotations__"] if name != "pytestmark"]:
+        assert f"`{hook} = {getattr(Suite, hook)}`" in help_text
