@@ -20,7 +20,7 @@ from workers.pool import Pool, PoolSettings
 
 from .composing import Composer
 from .context import Send
-from .handlers import Handler, Handlers, Step
+from .handlers import Handler, Handlers, Step, read
 from .routing import Router, order_of
 from .settings import Settings, Unhandled
 
@@ -174,8 +174,8 @@ class PoolMaker:
 
 
 def _mark(queue: MessageQueue, letter: Message) -> Message:
-    """Note on a dead letter where it died."""
-    url = queue.url
+    """Note on a dead letter where it died. Its data are JSON, on an in-process queue too: it is there to be looked at."""
+    letter, url = read(letter, None), queue.url
     assert letter.dead is not None
     origin = url.name if url is not None else name_of(queue)
     return evolve(letter, dead=evolve(letter.dead, origin=origin, group=(url.group if url else None) or ""))

@@ -12,7 +12,7 @@ from attrs import define
 
 from queues.base import MessageQueue
 from queues.clock import Alarm, Clock
-from queues.errors import PushFailed, QueueClosed, QueueError, QueueFull, QueueUnavailable
+from queues.errors import ConfigurationError, PushFailed, QueueClosed, QueueError, QueueFull, QueueUnavailable
 from queues.message import Message
 from workers.outcome import describe
 from workers.pool import in_handler
@@ -56,9 +56,12 @@ class DirectSender:
     def __init__(self, queue: MessageQueue, clock: Clock) -> None:
         self._queue = queue
         self._slice = TimeSlice(clock)
+        self._loop = asyncio.get_running_loop()
         self.waiting = 0
 
     def send(self, message: Message, timeout: float | None) -> Coroutine[Any, Any, None]:
+        if asyncio.get_running_loop() is not self._loop:
+            raise _elsewhere()
         if in_handler.get():
             timeout = 0
         return self._send_later(message, timeout) if self._slice.over() else self._queue.push(message, timeout=timeout)
@@ -68,6 +71,8 @@ class DirectSender:
         await self._queue.push(message, timeout=timeout)
 
     async def send_all(self, messages: Sequence[Message], timeout: float | None) -> None:
+        if asyncio.get_running_loop() is not self._loop:
+            raise _elsewhere()
         await self._queue.push_many(messages, timeout=0 if in_handler.get() else timeout)
 
     async def run(self) -> None:
@@ -103,6 +108,7 @@ class BatchSender:
     def __init__(self, queue: MessageQueue, clock: Clock) -> None:
         self._queue = queue
         self._clock = clock
+        self._loop = asyncio.get_running_loop()
         self._callers: deque[_Caller] = deque()
         self._under_way: list[_Caller] = []
         self._wake: asyncio.Future[None] | None = None
@@ -138,6 +144,8 @@ class BatchSender:
     def _join(self, message: Message, began: float, timeout: float | None) -> _Caller:
         if self._closed:
             raise QueueClosed("the dispatcher was stopped")
+        if asyncio.get_running_loop() is not self._loop:
+            raise _elsewhere()
         full_at = math.inf if timeout is None else began + timeout
         expires = full_at + _PATIENCE
         if in_handler.get():
@@ -235,6 +243,13 @@ class BatchSender:
                 closed = QueueUnavailable("stopped before the queue answered", may_have_been_stored=True)
                 caller.accepted.set_exception(closed if caller.sent else QueueClosed("the dispatcher was stopped"))
         self._callers.clear()
+
+
+def _elsewhere() -> ConfigurationError:
+    return ConfigurationError(
+        "the dispatcher was opened in another event loop than this one; from other threads and loops use "
+        "dispatch_soon() or blocking()"
+    )
 
 
 def _crowded() -> QueueFull:

@@ -519,6 +519,22 @@ async def test_dead_letters_are_open_once_workers_have_started() -> None:
         assert stage.dispatcher.dead_letters is stage.dispatcher.dead_letters
 
 
+@EVERY_HOME
+async def test_a_dispatch_from_another_event_loop_is_refused(home: str, tmp_path: Path) -> None:
+    """It would wait for an answer that wakes up the wrong loop; the text names what works from there."""
+    async with Stage(address(home, tmp_path)) as stage:
+        await stage.start(workers=0)
+
+        async def elsewhere() -> None:
+            with pytest.raises(ConfigurationError, match=r"another event loop.*dispatch_soon"):
+                await stage.dispatcher.dispatch(Note("a"))
+            with pytest.raises(ConfigurationError, match=r"another event loop.*dispatch_soon"):
+                await stage.dispatcher.dispatch_many([Note("a")])
+
+        await asyncio.to_thread(lambda: asyncio.run(elsewhere()))
+        assert await stage.dispatcher.size() == 0
+
+
 # -- looked at
 
 

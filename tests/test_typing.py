@@ -111,6 +111,6 @@ def test_the_wheel_tells_type_checkers_that_it_is_typed() -> None:
     """A `py.typed` in each package, and the wheel takes the packages whole."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
     wheel = settings["tool"]["hatch"]["build"]["targets"]["wheel"]
-    assert wheel == {"packages": ["notification", "queues", "workers"]}
+    assert wheel["packages"] == ["notification", "queues", "workers"]
     assert [package for package in wheel["packages"] if not (ROOT / package / "py.typed").is_file()] == []
     assert "Typing :: Typed" in settings["project"]["classifiers"]

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter, deque
+from collections import deque
 from contextlib import AbstractAsyncContextManager
 from typing import Annotated
 
 import typer
-from attrs import frozen
 
 from queues.errors import ConfigurationError
 from queues.message import Message
 from queues.wire import encode
 
 from .editing import NotEdited, edit
-from .letters import Selection, Undertaker, browsed, counted
-from .listing import By, Groups, kinds, show_letter, show_letters
+from .letters import Selection, Undertaker, browsed
+from .listing import By, Groups, show_letter, show_letters
 from .options import AppOption, Format, Formatted, Level, Queue, Since, Type, logged, rate, since
 from .progress import bar_over_events
 from .screen import complain, count, finish, say
 from .target import Session, Target, opened, session
+from .totals import Total, count_meant, tell_missing
 
 cli = typer.Typer(
     name="dead",
@@ -133,7 +133,7 @@ def retry(
     if edit_ and (len(selection.ids) != 1 or selection != Selection(selection.ids)):
         raise ConfigurationError("--edit is for one dead letter; give its id, and nothing else to select by")
     with session(queue, app) as at:
-        total = at.run(_count(at.target, selection, limit, show_groups=dry_run))
+        total = at.run(count_meant(at.target, selection, limit, show_groups=dry_run))
         if dry_run:
             say(f"{count(total.number, 'dead letter')} would be sent back")
         elif total.number:
@@ -169,7 +169,7 @@ def drop(
     if not (yes or dry_run or sys.stdin.isatty()):
         raise ConfigurationError("there is no terminal to ask on; give --yes if they shall be deleted")
     with session(queue, app) as at:
-        total = at.run(_count(at.target, selection, limit, show_groups=dry_run))
+        total = at.run(count_meant(at.target, selection, limit, show_groups=dry_run))
         if dry_run:
             say(f"{count(total.number, 'dead letter')} would be deleted")
         elif total.number:
@@ -194,43 +194,6 @@ def _chosen(
     return selection
 
 
-@frozen
-class Total:
-    """How many are meant, and the exit code if nothing goes wrong from here on."""
-
-    number: int
-    code: int
-
-
-async def _count(target: Target, selection: Selection, limit: int, *, show_groups: bool) -> Total:
-    """Count them, and say what of the selection is not there."""
-    groups, found = Groups(By.cause), set[str]()
-    if selection.ids or show_groups:
-        async for letter in browsed(target.dead, selection):
-            groups.add(letter)
-            found.add(letter.id)
-        number = groups.number
-    else:
-        number = await counted(target.dead, selection)
-    if show_groups and number:
-        groups.show()
-    return Total(min(number, limit or number), await _tell_missing(target, selection, number, found))
-
-
-async def _tell_missing(target: Target, selection: Selection, number: int, found: set[str]) -> int:
-    """Say what is not there; 1 if there was something that should be."""
-    for missing in [one for one in selection.ids if one not in found]:
-        complain(f"no dead letter of {target.name} has the id {missing}")
-    if number or selection.ids:
-        return 1 if set(selection.ids) - found else 0
-    types = Counter([letter.type async for letter in browsed(target.dead, Selection())])
-    if types and not selection.is_everything:
-        complain(f"no dead letter of {target.name} fits {selection}; there are {kinds(types)}")
-        return 1
-    complain(f"no dead letters in {target.name}")
-    return 0
-
-
 # -- the work
 
 
@@ -244,7 +207,7 @@ async def _list(place: Opened, selection: Selection, by: By | None, limit: int, 
             else:
                 newest.append(letter)
         if not number:
-            return await _tell_missing(target, selection, 0, set())
+            return await tell_missing(target, selection, 0, set())
     if format_ is Format.json:
         for line in groups.lines() if by else [encode(letter).decode() for letter in newest]:
             say(line)
@@ -268,7 +231,7 @@ async def _show(place: Opened, selection: Selection, format_: Format) -> int:
                     say("")
                 show_letter(letter)
             found.add(letter.id)
-        return await _tell_missing(target, selection, len(found), found)
+        return await tell_missing(target, selection, len(found), found)
 
 
 async def _retry(target: Target, selection: Selection, total: Total, per_second: float | None) -> int:
