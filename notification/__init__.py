@@ -1,4 +1,9 @@
-"""Dispatch typed events through a queue to workers that retry, dead-letter and never lose them."""
+"""Dispatch typed events through a queue to workers that retry, dead-letter and never lose them.
+
+It logs below `notification`: `.dispatcher`, `.handlers`, `.workers` and `.queues`; a line a transition, none for an
+event that went well. Records on an event have the fields event_id, event_type, attempt, and where known handler,
+event_bytes, queue, reason and error_type; never its data or its key. No handler is set up.
+"""
 
 from .packages import check_packages
 

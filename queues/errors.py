@@ -77,7 +77,10 @@ class HandlerSignal(NotificationError):
 
 
 class RetryLater(HandlerSignal):
-    """Run this handler again after `delay` seconds, whatever its policy says. It still counts as an attempt."""
+    """Run this handler again after `delay` seconds, whatever its policy says, for `reason`. It counts as an attempt.
+
+    It is no failure: it is logged at DEBUG only.
+    """
 
     def __init__(self, delay: float = 0.0, reason: str = "") -> None:
         super().__init__(reason or f"asked to run again in {delay:g} s")
@@ -85,7 +88,7 @@ class RetryLater(HandlerSignal):
 
 
 class Reject(HandlerSignal):
-    """Put this event among the dead letters now, with `reason`."""
+    """Put this event among the dead letters now, with `reason`. It is logged at ERROR, without a traceback."""
 
     def __init__(self, reason: str = "rejected by the handler") -> None:
         super().__init__(reason)
