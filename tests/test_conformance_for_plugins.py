@@ -20,7 +20,6 @@ _HIS_TESTS = """
 import pytest
 import queues
 from queues.conformance import QueueConformance
-from queues.conformance.suite import Suite
 from four_methods import FourMethods, Shelf
 
 class TestMine(QueueConformance):

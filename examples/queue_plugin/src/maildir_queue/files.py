@@ -174,11 +174,12 @@ class Files:
 
     def stats(self) -> QueueStats:
         names, age = self.waiting(), None
-        if names and (oldest := wire.delivery_of(self._read(min(names)), None).message) is not None:
-            age = max(0.0, self.now() - oldest.time.timestamp())
+        oldest = wire.delivery_of(self._read(min(names)), None).expect() if names else None
+        if oldest is not None and (time := oldest.time.timestamp()) > 0:  # an event may come without one
+            age = max(0.0, self.now() - time)
         dead = self.path.with_name(f"{self.path.name}.dead")
         letters = sum(len(os.listdir(dead / state)) for state in ("new", "cur") if (dead / state).is_dir())
-        return QueueStats(len(names), in_flight=len(os.listdir(self.path / "cur")), dead=letters, oldest_age=age)
+        return QueueStats(len(names), len(os.listdir(self.path / "cur")), delayed=0, dead=letters, oldest_age=age)
 
 
 def _lost(deliveries: Sequence[Delivery], settle: Callable[[Delivery], object]) -> list[Delivery]:
