@@ -199,7 +199,7 @@ class Router:
         if isinstance(failure.verdict, Again):
             log.log(
                 logging.DEBUG if asked else logging.WARNING,
-                "%s failed on event %s (%s), run %d: %s; again in %.3g s",
+                "%s failed on event %s (%s), run %d: %s; again in %.2f s",
                 who, message.id, message.type, message.attempt, describe(error), failure.verdict.delay,
                 exc_info=error if log.isEnabledFor(logging.DEBUG) and not asked else None,
                 extra=extra | {"again_in": failure.verdict.delay},
