@@ -174,7 +174,7 @@ class PoolMaker:
 
 
 def _mark(queue: MessageQueue, letter: Message) -> Message:
-    """Note on a dead letter where it died. Its data are JSON, on an in-process queue too: it is there to be looked at."""
+    """Note on a dead letter where it died. Its data are JSON, on an in-process queue too: they are there to be read."""
     letter, url = read(letter, None), queue.url
     assert letter.dead is not None
     origin = url.name if url is not None else name_of(queue)
