@@ -1,0 +1,45 @@
+"""Scripts that run inside Redis: each is a file in `_lua`, loaded once, called by its digest."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from attrs import frozen
+
+Argument = bytes | str | int | float
+Command = tuple[Argument, ...]
+_HERE = Path(__file__).parent / "_lua"
+_texts: dict[str, bytes] = {}
+
+
+@frozen
+class Script:
+    """A script of a file `_lua/<name>.lua`; `-- include <file>` in it stands for that file's text."""
+
+    sha: str
+
+    @classmethod
+    def named(cls, name: str) -> Script:
+        """Read it; nothing is sent."""
+        text = _read(name).encode()
+        sha = hashlib.sha1(text, usedforsecurity=False).hexdigest()
+        _texts[sha] = text
+        return cls(sha)
+
+    def __call__(self, keys: Sequence[str | bytes], *arguments: Argument) -> Command:
+        """The command that runs it."""
+        return ("EVALSHA", self.sha, len(keys), *keys, *arguments)
+
+
+def text_of(command: Command) -> bytes | None:
+    """The script that a command runs; None when it runs none."""
+    return _texts.get(str(command[1])) if command[0] == "EVALSHA" else None
+
+
+def _read(name: str) -> str:
+    lines = (_HERE / f"{name}.lua").read_text("utf-8").splitlines()
+    return "\n".join(
+        _read(line.removeprefix("-- include ").strip()) if line.startswith("-- include ") else line for line in lines
+    )
