@@ -126,6 +126,7 @@ class Supervisor:
         self._generation = 0
         self._changed = asyncio.Event()
         self._stopping: asyncio.Future[Any]
+        self._ever_up = False
         self._code = 0
 
     async def run(self) -> int:
@@ -156,19 +157,19 @@ class Supervisor:
     # -- one slot
 
     async def _keep(self, slot: int) -> None:
-        pause, was_up = _FIRST_PAUSE, False
+        pause = _FIRST_PAUSE
         while not self._stopping.done():
             began, child = SYSTEM_CLOCK.monotonic(), Child(self._generation, self._loaded)
             self._children[slot] = child
             code = await self._run(child)
-            was_up = was_up or child.started
+            self._ever_up = self._ever_up or any(child.started for child in self._children.values())
             if self._stopping.done():
                 self._code = self._code or (0 if code in {0, -signal.SIGTERM} else 1)
             elif child.generation != self._generation:
                 pause = _FIRST_PAUSE
             elif not child.started and self._plan.reload:
                 await self._until_changed()
-            elif not was_up:
+            elif code > 0 and not self._ever_up:
                 self._give_up(code)
             else:
                 pause = _FIRST_PAUSE if SYSTEM_CLOCK.monotonic() - began > _STEADY else pause
@@ -194,8 +195,8 @@ class Supervisor:
         log.warning("process %d %s; another one takes its place in %.1f s", pid, how, pause)
 
     def _give_up(self, code: int) -> None:
-        """None of its runs has come up: so it would go on, and its own words on stderr say why."""
-        self._code = self._code or (code if code > 0 else 1)
+        """No process has ever come up: so it would go on, and its own words on stderr say why."""
+        self._code = self._code or code
         if not self._stopping.done():
             self._stopping.set_result(None)
 
