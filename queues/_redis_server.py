@@ -56,6 +56,11 @@ class Server:
         self._check()
 
     @property
+    def database(self) -> int:
+        """Its number."""
+        return int(self._login["db"])
+
+    @property
     def is_cluster(self) -> bool:
         """Whether its keys are spread over several nodes."""
         return self._kind == "cluster"

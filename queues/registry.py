@@ -16,9 +16,13 @@ QueueFactory = Callable[[QueueURL], MessageQueue]
 ENTRY_POINTS = "notification.queues"
 """The entry-point group in which a plugin package names its schemes: `myscheme = "package.module:factory"`."""
 
+REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
+"""The ways to a Redis; with `+stream` behind them they lead to a stream."""
+
 _BUILT_IN = {
     "channel": "queues.channel:ChannelQueue.from_url",
     "sqlite": "queues.sqlite:SQLiteQueue.from_url",
+    **dict.fromkeys(REDIS, "queues.redis_list:RedisListQueue.from_url"),
 }
 _registered: dict[str, QueueFactory] = {}
 

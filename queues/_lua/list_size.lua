@@ -1,0 +1,4 @@
+-- KEYS: waiting, delayed. Returns how many wait and are due, and how many are not due.
+-- include now
+local due = redis.call('ZCOUNT', KEYS[2], '-inf', now_ms())
+return {redis.call('LLEN', KEYS[1]) + due, redis.call('ZCARD', KEYS[2]) - due}

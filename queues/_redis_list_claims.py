@@ -1,0 +1,87 @@
+"""Taking from a list: claimed in one step with a lease, or waited for, and looked for where an answer was lost."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from redis.exceptions import NoPermissionError
+
+from ._redis_link import Link
+from ._redis_list_owner import Owner
+from .base import MessageQueue
+from .errors import QueueError, QueueFull
+from .message import Delivery
+
+BLOCK = 1.0
+"""Seconds for which a fetch waits at the server."""
+_SMALLEST = 256
+"""Bytes that an event is taken to have before one was seen."""
+
+
+class Claims:
+    """heard: told the milliseconds to the next delayed event with each claim."""
+
+    def __init__(self, link: Link, owner: Owner, heard: Callable[[int], None]) -> None:
+        self._link, self._owner, self._heard = link, owner, heard
+        self._number: int | None = None
+        self._in_doubt: deque[tuple[float, int]] = deque()
+        self._size = float(_SMALLEST)
+
+    async def fetch(self, limit: int) -> list[Delivery]:
+        """Up to `limit` and about a mebibyte; waits for the first, for a second."""
+        doubtful = self._in_doubt and self._in_doubt[0][0] <= self._owner.clock.monotonic()
+        if doubtful and (found := await self._look_again()):
+            return found
+        number = self._number = self._number or self._owner.next_number()
+        try:
+            return await self._claim(number, limit) or await self._wait(number)
+        except QueueFull:  # no memory even for the blocking move; claims go on all the same
+            await self._owner.clock.sleep(BLOCK / 5)
+            return []
+        except QueueError:
+            # What the server was asked may still happen: the number is not used again, and looked at later.
+            self._number = None
+            self._in_doubt.append((self._owner.clock.monotonic() + 2 * BLOCK, number))
+            raise
+
+    async def _claim(self, number: int, limit: int) -> list[Delivery]:
+        owner, now = self._owner, self._owner.clock.monotonic()
+        limit = max(1, min(limit, int(MessageQueue.BATCH_BYTES / self._size)))
+        try:
+            (count, due), events = await self._link.call(*owner.claim(number, limit))
+        except QueueError as error:
+            if owner.by_moves or not _sort_is_forbidden(error):
+                raise
+            owner.by_moves = True
+            (count, due), events = await self._link.call(*owner.claim(number, limit))
+        owner.renewed(now)
+        self._heard(due)
+        if not count:
+            return []
+        return self._received(number, events)
+
+    async def _wait(self, number: int) -> list[Delivery]:
+        [event] = await self._link.call(self._owner.wait(number, BLOCK))
+        return [] if event is None else self._received(number, [event])
+
+    def _received(self, number: int, events: list[bytes]) -> list[Delivery]:
+        self._number = None
+        self._size += 0.2 * (sum(map(len, events)) / len(events) - self._size)
+        return self._owner.received(number, events)
+
+    async def _look_again(self) -> list[Delivery]:
+        """What came into a batch whose answer was lost: it is ours, under our lease."""
+        _, number = self._in_doubt[0]
+        keys, name = self._owner.keys, self._owner.name
+        registered, events = await self._link.call(
+            ("HEXISTS", keys.own(name), number), ("LRANGE", keys.batch(name, number), 0, -1)
+        )
+        if not registered or not events:
+            await self._link.call(("HDEL", keys.own(name), number))
+        self._in_doubt.popleft()
+        return self._owner.received(number, events) if registered and events else []
+
+
+def _sort_is_forbidden(error: QueueError) -> bool:
+    return isinstance(error.__cause__, NoPermissionError) and "sort" in str(error.__cause__).lower()

@@ -1,0 +1,122 @@
+"""Looking at a list without taking anything."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable
+from datetime import datetime
+
+from . import wire
+from ._redis_keys import Keys
+from ._redis_link import Link
+from ._redis_scripts import Command, Script
+from .base import QueueStats
+from .clock import Clock
+from .errors import ConfigurationError, escape
+from .message import EPOCH, Limits, Message
+
+_SIZE = Script.named("list_size")
+_PAGE = 200
+_AGAIN = 0.05
+"""Seconds between two looks for what has arrived."""
+
+
+async def size(link: Link, keys: Keys) -> tuple[int, int]:
+    """How many wait and are due, and how many are not due."""
+    [(waiting, delayed)] = await link.call(_SIZE((keys.waiting, keys.delayed)))
+    return waiting, delayed
+
+
+async def stats(link: Link, keys: Keys, dead: Keys, clock: Clock, limits: Limits) -> QueueStats:
+    """How the queue stands."""
+    waiting, delayed = await size(link, keys)
+    oldest, settled, letters = await link.call(
+        ("LRANGE", keys.waiting, -1, -1), ("GET", keys.settled), ("LLEN", dead.waiting)
+    )
+    message = wire.delivery_of(oldest[0], None, limits=limits).message if oldest else None
+    known = message is not None and message.time is not EPOCH
+    age = max(0.0, clock.wall() - message.time.timestamp()) if known and message is not None else None
+    return QueueStats(waiting, await in_flight(link, keys), delayed, letters, age, int(settled or 0))
+
+
+async def in_flight(link: Link, keys: Keys) -> int:
+    """What all owners together hold unsettled."""
+    [owners] = await link.call(("ZRANGE", keys.leases, 0, -1))
+    total = 0
+    for owner in (name.decode() for name in owners):
+        [fields] = await link.call(("HKEYS", keys.own(owner)))
+        numbers = [int(one) for one in fields if one.isdigit()]
+        asked: list[Command] = [("HGET", keys.own(owner), number) for number in numbers]
+        asked += [("LLEN", keys.batch(owner, number)) for number in numbers]
+        answers = await link.call(*asked) if asked else []
+        marks, counts = answers[: len(numbers)], answers[len(numbers) :]
+        total += sum(counts) - sum(mark.count(b"1") for mark in marks if mark is not None)
+    return total
+
+
+async def browse(
+    link: Link, keys: Keys, clock: Clock, limits: Limits, since: datetime | str | None, *, follow: bool
+) -> AsyncIterator[Message]:  # fmt: skip
+    """What waits, the oldest first. `since` as text: how many of the oldest to leave out."""
+    begin = _position(since) if isinstance(since, str) else 0
+    last: bytes | None = None
+    async for event in pages(link, keys, begin):
+        last = event
+        if _is_wanted(message := _message(event, limits), since):
+            yield message
+    while follow:
+        await clock.sleep(_AGAIN)
+        for event in await _arrived(link, keys, last):
+            last = event
+            if _is_wanted(message := _message(event, limits), since):
+                yield message
+
+
+async def pages(link: Link, keys: Keys, begin: int = 0) -> AsyncIterator[bytes]:
+    """The waiting events, the oldest first. What is taken meanwhile moves the others up: some may be missed."""
+    while True:
+        [page] = await link.call(("LRANGE", keys.waiting, -(begin + _PAGE), -(begin + 1)))
+        for event in reversed(page):
+            yield event
+        if len(page) < _PAGE:
+            return
+        begin += _PAGE
+
+
+async def _arrived(link: Link, keys: Keys, last: bytes | None) -> list[bytes]:
+    """What is newer than the last one seen, the oldest first; the newest few hundred when that one is gone."""
+    [newest] = await link.call(("LRANGE", keys.waiting, 0, 2 * _PAGE))
+    found: list[bytes] = []
+    for event in newest:
+        if event == last:
+            break
+        found.append(event)
+    return found[::-1]
+
+
+def _message(event: bytes, limits: Limits) -> Message:
+    return wire.delivery_of(event, None, limits=limits).expect()
+
+
+def _is_wanted(message: Message, since: datetime | str | None) -> bool:
+    return not isinstance(since, datetime) or message.time >= since
+
+
+def _position(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or len(text) > 14:
+        raise ConfigurationError(f"a position in a list is a number, not {escape(text, 40)!r}")
+    return int(text)
+
+
+Match = Callable[[Message], bool]
+
+
+async def matching(link: Link, keys: Keys, limits: Limits, match: Match, most: int) -> list[bytes]:
+    """The first events that match, the oldest first."""
+    found: list[bytes] = []
+    async for event in pages(link, keys):
+        message = wire.delivery_of(event, None, limits=limits).message
+        if message is not None and match(message):
+            found.append(event)
+            if len(found) == most:
+                break
+    return found

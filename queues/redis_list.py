@@ -1,0 +1,283 @@
+"""The Redis List queue: CloudEvents JSON in a list of the queue's name, handed out in fenced batches under a lease."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Literal
+
+import attrs
+
+from . import _redis_list_look as look
+from . import wire
+from ._redis_batch import Item, newest_first
+from ._redis_delay import DelayTimer
+from ._redis_fetch import Fetch
+from ._redis_keys import Keys
+from ._redis_link import Link
+from ._redis_list_claims import BLOCK, Claims
+from ._redis_list_intake import Intake, delay_ms
+from ._redis_list_owner import Owner, give_back, promote, reap
+from ._redis_server import Server, ServerOptions
+from .base import Capability, MessageQueue, QueueStats
+from .errors import ConfigurationError, PushFailed, QueueClosed, QueueError
+from .message import Delivery, Message, Nack
+from .url import DEAD, QueueURL, Seconds
+
+log = logging.getLogger("notification.queues")
+_THIRTY = Seconds(30)
+_REAP_EVERY = 1.0
+
+
+@attrs.frozen(kw_only=True)
+class ListOptions(ServerOptions):
+    """lease: seconds after which what a silent process had goes to others. capacity: the most waiting events.
+
+    dedup: seconds in which an id is not stored a second time. delivery: `at-most-once` loses what a process had when it
+    dies, and is a little faster.
+    """
+
+    lease: Seconds = _THIRTY
+    capacity: int | None = None
+    dedup: Seconds | None = None
+    delivery: Literal["at-least-once", "at-most-once"] = "at-least-once"
+
+
+class RedisListQueue(MessageQueue):
+    """`redis://[user:password@]host:port/db?queue=name`; also rediss, unix, redis+sentinel and redis+cluster.
+
+    At least once: what was not settled when its owner's lease ended is handed out again, counted, in order. Foreign
+    programs push with LPUSH. Cancelling never loses a delivery.
+    """
+
+    capabilities = Capability.ACK | Capability.DELAY | Capability.DURABLE
+
+    def __init__(self, server: Server, name: str, options: ListOptions) -> None:
+        for option in ("lease", "capacity"):
+            if (value := getattr(options, option)) is not None and value <= 0:
+                raise ConfigurationError(f"?{option}={value:g} must be more than 0")
+        self.lease: float | None = options.lease
+        self.capacity = options.capacity
+        self._server, self._options = server, options
+        self._keys = Keys.of(name)
+        self._dead = Keys.of(f"{name}.{DEAD}")
+        self._state = "not open yet"
+        self._tasks: list[asyncio.Task[None]] = []
+        self._timer: DelayTimer | None = None
+        self._fetch: Fetch | None = None
+
+    @classmethod
+    def from_url(cls, url: QueueURL) -> MessageQueue:
+        """See ListOptions. Raises ConfigurationError."""
+        if url.group is not None:
+            raise ConfigurationError(f"{url}: a list has no consumer groups; leave ?group= out, or use redis+stream://")
+        options = url.read(ListOptions)
+        return cls(Server(url, options), url.name, options)
+
+    # -- life
+
+    async def open(self) -> None:
+        if self._state == "open":
+            return
+        if self._state != "not open yet":
+            raise QueueClosed(f"{self._server.name} is closed; make a new queue to use it again")
+        self._pushes, self._settles = Link(self._server), Link(self._server)
+        try:
+            await self._pushes.open()
+            await look.size(self._pushes, self._keys)  # what else may be under this name is found here
+        except BaseException:
+            await self._pushes.close()
+            raise
+        self._owner = Owner(self._keys, self._options.lease, self.limits, self.clock)
+        self._intake = Intake(
+            self._pushes, self._keys, self.clock, capacity=self.capacity, dedup=self._options.dedup or 0.0
+        )
+        self._state = "open"
+
+    def _consume(self) -> Fetch:
+        """What begins with the first pop: fetching, the time of delayed events, other owners' leases."""
+        self._check_open()
+        if self._fetch is None:
+            self._fetches, self._bell = Link(self._server, block=BLOCK), Link(self._server, block=BLOCK)
+            self._looks = Link(self._server)
+            self._timer = DelayTimer(
+                looks=self._looks, bell=self._bell, key=self._keys.bell, promote=partial(promote, self._keys),
+                clock=self.clock,
+            )  # fmt: skip
+            claims = Claims(self._fetches, self._owner, self._timer.heard)
+            self._fetch = Fetch(claims.fetch, f"{self._server.name} is closed")
+            self._timer.start()
+            self._tasks.append(asyncio.create_task(self._reap()))
+        return self._fetch
+
+    async def _reap(self) -> None:
+        while True:
+            with contextlib.suppress(QueueError):  # told where it matters: by fetching and pushing
+                await reap(self._looks, self._keys)
+            await self.clock.sleep(min(_REAP_EVERY, self._options.lease / 2))
+
+    async def close(self) -> None:
+        if self._state != "open":
+            self._state = "closed"
+            return
+        self._state = "closed"
+        self._intake.closed = True
+        for task in self._tasks:
+            task.cancel()
+        if self._timer is not None:
+            await self._timer.close()
+        if self._fetch is not None:
+            await self._fetch.close()
+        try:
+            await self._leave()
+        except QueueError as error:
+            log.warning("what was not settled comes back after its lease: %s", error)
+        for link in (self._pushes, self._settles, *self._consuming_links()):
+            await link.close()
+
+    def _consuming_links(self) -> tuple[Link, ...]:
+        return (self._fetches, self._bell, self._looks) if self._fetch is not None else ()
+
+    async def _leave(self) -> None:
+        """Hand back what is not settled, uncounted; what a thread still runs stays until its lease ends."""
+        owner = self._owner
+        if not owner.batches and self._fetch is None:
+            return
+        if any(delivery.running for delivery in owner.held):
+            ready = self._fetch.ready if self._fetch is not None else ()
+            await self._release([one for one in (*owner.held, *ready) if not one.running])
+        else:
+            await give_back(self._settles, self._keys, owner.name, died=False)
+        owner.held.clear()
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise QueueClosed(f"{self._server.name} is {self._state}")
+
+    # -- in
+
+    async def push(self, message: Message, *, timeout: float | None = None) -> None:
+        self._check_open()
+        if errors := await self._intake.store([message], timeout):
+            raise errors[0]
+
+    async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
+        self._check_open()
+        if errors := await self._intake.store(messages, timeout):
+            raise PushFailed(errors)
+
+    # -- out
+
+    async def pop(self) -> Delivery:
+        while not (batch := await self.pop_many(1)):
+            pass
+        return batch[0]
+
+    async def pop_many(self, limit: int) -> list[Delivery]:
+        fetch = self._consume()
+        if fetch.ready and self.clock.monotonic() >= self._owner.until:
+            await self.extend([])  # nobody renewed the lease of what nobody popped
+        deliveries = await fetch.pop(limit)
+        self._owner.held.update(dict.fromkeys(deliveries))
+        return deliveries
+
+    async def take(self, match: Callable[[Message], bool], limit: int) -> list[Delivery]:
+        self._check_open()
+        owner = self._owner
+        events = await look.matching(self._settles, self._keys, self.limits, match, limit)
+        if not events:
+            return []
+        number, now = owner.next_number(), self.clock.monotonic()
+        [taken] = await self._settles.call(owner.take(number, events))
+        owner.renewed(now)
+        deliveries = owner.received(number, [event for event, ours in zip(events, taken, strict=True) if ours])
+        owner.held.update(dict.fromkeys(deliveries))
+        return deliveries
+
+    # -- settled
+
+    async def ack_many(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        self._check_open()
+        return await self._owner.change(self._settles, deliveries)
+
+    async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
+        self._check_open()
+        items = [self._item(nack) for nack in nacks if nack.delivery in self._owner.held]
+        return await self._owner.change(
+            self._settles, [nack.delivery for nack in nacks], items, leaving=False
+        )  # fmt: skip
+
+    def _item(self, nack: Nack) -> Item:
+        message = nack.message or nack.delivery.message
+        event = nack.delivery.raw if message is None else wire.encode(attrs.evolve(message, deliveries=0))
+        later = max(int(nack.delay * 1000), -1 if nack.message is None else delay_ms(nack.message, self.clock))
+        return Item(nack.delivery, "d", later, event) if later > 0 else Item(nack.delivery, "w", event=event)
+
+    async def release(self, deliveries: Sequence[Delivery]) -> None:
+        self._check_open()
+        await self._release([delivery for delivery in deliveries if delivery in self._owner.held])
+
+    async def _release(self, deliveries: Sequence[Delivery]) -> None:
+        items = [Item(delivery, "r") for delivery in newest_first(deliveries)]
+        self._owner.held.update(dict.fromkeys(deliveries))
+        await self._owner.change(self._settles, deliveries, items, leaving=False)
+
+    async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
+        """One step where `to` is a list of the same server and slot: a dead letter and its ack are one."""
+        self._check_open()
+        if not self._is_beside(to):
+            return await super().move_many(pairs, to)
+        assert isinstance(to, RedisListQueue)
+        items = [
+            Item(delivery, "m", event=wire.encode(message))
+            for delivery, message in pairs
+            if delivery in self._owner.held
+        ]
+        return await self._owner.change(
+            self._settles, [delivery for delivery, _ in pairs], items, dead=to._keys.waiting
+        )  # fmt: skip
+
+    def _is_beside(self, to: MessageQueue) -> bool:
+        """Whether one script reaches both: the same server, and the other one is a plain list with nothing to check."""
+        return (
+            type(to) is type(self)
+            and isinstance(to, RedisListQueue)
+            and to._state == "open"
+            and to._server.name == self._server.name
+            and to._server.database == self._server.database
+            and to._keys.slot == self._keys.slot
+            and to._options.dedup is None
+        )
+
+    async def started(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        self._check_open()
+        ours = [delivery for delivery in deliveries if delivery in self._owner.held]
+        lost = await self._owner.started(self._settles, ours) if ours else []
+        return [*(one for one in deliveries if one not in self._owner.held), *lost]
+
+    async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
+        self._check_open()
+        owner = self._owner
+        await owner.renew(self._settles)
+        if self._fetch is not None:
+            self._fetch.drop(one for one in self._fetch.ready if one.receipt.batch.gone)
+        return [one for one in deliveries if one not in owner.held or one.receipt.batch.gone]
+
+    # -- looked at
+
+    async def size(self) -> int:
+        self._check_open()
+        return (await look.size(self._settles, self._keys))[0]
+
+    async def stats(self) -> QueueStats:
+        self._check_open()
+        return await look.stats(self._settles, self._keys, self._dead, self.clock, self.limits)
+
+    def browse(self, *, since: datetime | str | None = None, follow: bool = False) -> AsyncIterator[Message]:
+        """What waits, the oldest first. `since` as text: how many of the oldest to leave out."""
+        self._check_open()
+        return look.browse(self._settles, self._keys, self.clock, self.limits, since, follow=follow)
