@@ -739,7 +739,7 @@ async def test_a_failure_is_logged_with_id_type_and_run_and_the_last_one_with_it
         await passing(stage.clock, stage.dispatcher.join())
     first, last = [record for record in caplog.records if record.name == "notification.handlers"]
     assert (first.levelno, first.exc_info) == (logging.WARNING, None)
-    assert "handler read failed on event n-1 (stage.note), run 1: OSError: no road; again in 0.00 s" in first.getMessage()
+    assert "read failed on event n-1 (stage.note), run 1: OSError: no road; again in 0.00 s" in first.getMessage()
     assert last.levelno == logging.ERROR
     assert last.exc_info is not None
 
