@@ -11,7 +11,7 @@ import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Literal, Self
 from urllib.parse import quote
@@ -60,29 +60,31 @@ class Redis:
 
 
 class RedisServer(Redis):
-    """A server of our own. settings: of redis.conf, `maxmemory="2mb"`, `_` for `-`.
+    """A server of our own. settings: of redis.conf, `maxmemory="2mb"`, `_` for `-`, a tuple for several words.
 
     port: a free one when not given. It keeps its data over `kill` and `start` as far as its persistence does.
     """
 
     flags: tuple[str, ...] = ()
     """Of the command line."""
+    lines: Sequence[str] = ()
+    """Of redis.conf, as they are."""
 
     def __init__(self, *, persistence: Persistence = "none", port: int | None = None, **settings: object) -> None:
         self.port = port or free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="redis-"))
         self.socket = str(self.directory / "s")
-        given = {name.replace("_", "-"): str(value) for name, value in settings.items()}
-        self.settings = {
-            "port": str(self.port),
+        given = {name.replace("_", "-"): value for name, value in settings.items()}
+        self.settings: dict[str, object] = {
+            "port": self.port,
             "bind": "127.0.0.1",
-            "dir": str(self.directory),
+            "dir": self.directory,
             "unixsocket": self.socket,
-            "logfile": str(self.directory / "log"),
+            "logfile": self.directory / "log",
             **_KEEPING[persistence],
             **given,
         }
-        self.password = given.get("requirepass")
+        self.password = str(given["requirepass"]) if "requirepass" in given else None
         self._process: subprocess.Popen[bytes] | None = None
         self._watch: subprocess.Popen[bytes] | None = None
         super().__init__(
@@ -102,7 +104,8 @@ class RedisServer(Redis):
     def start(self, *, wait: bool = True) -> Self:
         """Start it, and wait until it answers and has read its data."""
         assert self._process is None, "it runs already"
-        (self.directory / "conf").write_text("".join(f'{name} "{value}"\n' for name, value in self.settings.items()))
+        settings = [f"{name} {_words(value)}" for name, value in self.settings.items()]
+        (self.directory / "conf").write_text("\n".join([*settings, *self.lines, ""]))
         self._process = subprocess.Popen(
             [BINARY, str(self.directory / "conf"), *self.flags],
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
@@ -214,6 +217,11 @@ def until(state: Callable[[], object], why: Callable[[], str] = lambda: "it did 
     while not state():
         assert time.monotonic() < end, why()
         time.sleep(0.005)
+
+
+def _words(value: object) -> str:
+    """As redis.conf has it: a string, or several one after another."""
+    return " ".join(f'"{word}"' for word in (value if isinstance(value, tuple) else (value,)))
 
 
 def _end_with_us(pid: int, directory: Path) -> subprocess.Popen[bytes]:
