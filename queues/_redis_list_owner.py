@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -14,7 +15,6 @@ from ._redis_keys import Keys
 from ._redis_link import Link
 from ._redis_scripts import Command, Script
 from .clock import Clock
-from .errors import QueueError
 from .message import Delivery, Limits
 
 _CLAIM, _CLAIM_BY_MOVES = Script.named("list_claim"), Script.named("list_claim_by_moves")
@@ -41,6 +41,7 @@ class Owner:
     batches: dict[int, Batch] = field(factory=dict)
     until: float = 0.0
     by_moves: bool = False
+    turn: asyncio.Lock = field(factory=asyncio.Lock)
     _last_number: int = 0
 
     @property
@@ -106,19 +107,20 @@ class Owner:
         dead: str | None = None,
     ) -> list[Delivery]:  # fmt: skip
         """Settle these in one call. Returns those that were no longer ours; they are no longer held either way."""
-        ours = [delivery for delivery in deliveries if delivery in self.held]
-        lost = [delivery for delivery in deliveries if delivery not in self.held]
-        if not ours:
+        async with self.turn:  # the marks of one call say what the last one did
+            ours = [delivery for delivery in deliveries if delivery in self.held]
+            lost = [delivery for delivery in deliveries if delivery not in self.held]
+            if not ours:
+                return lost
+            change = Change(ours, [item for item in items if item.delivery in self.held], leaving)
+            try:
+                [answer] = await link.call(self.settle(change, dead))
+            except BaseException:  # cancelled, too: it may be on its way
+                change.failed()
+                raise
+            lost += change.answered(answer)
+            self.forget(ours)
             return lost
-        change = Change(ours, items, leaving)
-        try:
-            [answer] = await link.call(self.settle(change, dead))
-        except QueueError:
-            change.failed()
-            raise
-        lost += change.answered(answer)
-        self.forget(ours)
-        return lost
 
     def forget(self, deliveries: Iterable[Delivery]) -> None:
         """These are no longer held."""
@@ -130,10 +132,11 @@ class Owner:
 
     async def started(self, link: Link, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Mark these as about to run. Returns those that are another owner's."""
-        change = Change([], leaving=False)
-        change.positions = {batch: [] for batch in mark_started(deliveries)}
-        [answer] = await link.call(self.settle(change, None))
-        change.answered(answer)
+        async with self.turn:
+            change = Change([], leaving=False)
+            change.positions = {batch: [] for batch in mark_started(deliveries)}
+            [answer] = await link.call(self.settle(change, None))
+            change.answered(answer)
         return [delivery for delivery in deliveries if delivery.receipt.batch.gone]
 
     async def renew(self, link: Link) -> None:
