@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 from . import wire
 from ._redis_keys import Keys
@@ -13,13 +13,14 @@ from .clock import Clock
 from .errors import CorruptMessage, QueueClosed, QueueError, QueueFull, QueueUnavailable
 from .message import Message
 
-_PUSH = Script.named("list_push")
 _MOST, _MOST_BYTES = 1_000, 1 << 20
 _LOOK = 0.02
 """Seconds between two looks for room."""
 
 
-class _Stored(NamedTuple):
+class Stored(NamedTuple):
+    """An event of a batch, by its place in it. delay_ms: -1 is none."""
+
     place: int
     id: str
     event: bytes
@@ -28,6 +29,8 @@ class _Stored(NamedTuple):
 
 class Intake:
     """capacity: the most waiting events, None: no bound. dedup: seconds in which an id is not stored again; 0: none."""
+
+    script: ClassVar[Script] = Script.named("list_push")
 
     def __init__(self, link: Link, keys: Keys, clock: Clock, *, capacity: int | None, dedup: float) -> None:
         self._link, self._keys, self._clock = link, keys, clock
@@ -67,25 +70,29 @@ class Intake:
             raise QueueClosed("the queue is closed")
         return True
 
-    async def _push(self, portion: Sequence[_Stored]) -> int:
+    async def _push(self, portion: Sequence[Stored]) -> int:
         if self._capacity is None and not self._dedup and all(stored.delay_ms < 0 for stored in portion):
-            await self._link.call(("LPUSH", self._keys.waiting, *(stored.event for stored in portion)))
+            await self._push_plain(portion)
             return len(portion)
-        [accepted] = await self._link.call(self._script(portion))
+        [accepted] = await self._link.call(self._scripted(portion))
         return int(accepted)
 
-    def _script(self, portion: Sequence[_Stored]) -> Command:
+    async def _push_plain(self, portion: Sequence[Stored]) -> None:
+        """All of them, now, whatever waits."""
+        await self._link.call(("LPUSH", self._keys.waiting, *(stored.event for stored in portion)))
+
+    def _scripted(self, portion: Sequence[Stored]) -> Command:
         keys, arguments = self._keys, list[Argument]()
         for stored in portion:
             arguments += (stored.delay_ms, stored.id, stored.event)
         names = (keys.waiting, keys.delayed, keys.bell, keys.seq, keys.seen)
-        return _PUSH(names, -1 if self._capacity is None else self._capacity, int(self._dedup * 1000), *arguments)
+        return self.script(names, -1 if self._capacity is None else self._capacity, int(self._dedup * 1000), *arguments)
 
-    def _ready(self, messages: Sequence[Message], errors: dict[int, QueueError]) -> list[_Stored]:
-        ready: list[_Stored] = []
+    def _ready(self, messages: Sequence[Message], errors: dict[int, QueueError]) -> list[Stored]:
+        ready: list[Stored] = []
         for index, message in enumerate(messages):
             try:
-                ready.append(_Stored(index, message.id, wire.encode(message), delay_ms(message, self._clock)))
+                ready.append(Stored(index, message.id, wire.encode(message), delay_ms(message, self._clock)))
             except CorruptMessage as error:
                 errors[index] = error
         return ready
@@ -99,7 +106,7 @@ def delay_ms(message: Message, clock: Clock) -> int:
     return int(left * 1000) + 1 if left > 0 else -1
 
 
-def _portion(ready: Sequence[_Stored]) -> Iterator[_Stored]:
+def _portion(ready: Sequence[Stored]) -> Iterator[Stored]:
     """As many as go in one command."""
     size = 0
     for count, stored in enumerate(ready):

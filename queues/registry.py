@@ -23,6 +23,7 @@ _BUILT_IN = {
     "channel": "queues.channel:ChannelQueue.from_url",
     "sqlite": "queues.sqlite:SQLiteQueue.from_url",
     **dict.fromkeys(REDIS, "queues.redis_list:RedisListQueue.from_url"),
+    **dict.fromkeys([f"{way}+stream" for way in REDIS], "queues.redis_stream:RedisStreamQueue.from_url"),
 }
 _registered: dict[str, QueueFactory] = {}
 
