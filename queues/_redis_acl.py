@@ -10,8 +10,8 @@ LIST = (
     "zrangebyscore", "zrem", "zremrangebyscore", "zscore",
 )  # fmt: skip
 STREAM = (
-    "sadd", "sismember", "smembers", "srem", "xack", "xadd", "xclaim", "xdel", "xgroup|create", "xgroup|delconsumer",
-    "xinfo|consumers", "xinfo|groups", "xlen", "xpending", "xrange", "xreadgroup", "xtrim",
+    "exec", "hgetall", "hincrby", "multi", "sadd", "sismember", "srem", "xack", "xadd", "xclaim", "xdel", "xgroup|create",
+    "xgroup|delconsumer", "xinfo|consumers", "xinfo|groups", "xlen", "xpending", "xrange", "xreadgroup", "xtrim",
 )  # fmt: skip
 COMMANDS = tuple(sorted({*CONNECTION, *SCRIPTS, *LIST, *STREAM}))
 
