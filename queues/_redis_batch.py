@@ -18,7 +18,8 @@ class Batch:
     """A batch with a mark for each position: open, done, or reported to be started.
 
     unsure: an answer was lost, so the server may know of more that is done than we do. finishing: one of the lost
-    answers was to the call that would have ended it. gone: another owner has it.
+    answers was to the call that would have ended it. gone: another owner has it. keys: of each event, where the server
+    keeps the order of keys.
     """
 
     number: int
@@ -27,6 +28,7 @@ class Batch:
     unsure: bool = False
     finishing: bool = False
     gone: bool = False
+    keys: Sequence[bytes] = ()
 
     def __attrs_post_init__(self) -> None:
         self.left = len(self.marks)
@@ -68,12 +70,17 @@ class Change:
             batch, position = delivery.receipt
             self.positions.setdefault(batch, []).append(position)
 
+    def heads(self) -> list[Argument]:
+        """How many batches there are, and of each what list_settle.lua wants to know."""
+        heads: list[Argument] = [len(self.positions)]
+        for batch, positions in self.positions.items():
+            heads += (batch.number, self._marks(batch, positions), len(positions) * self.leaving, int(batch.unsure))
+        return heads
+
     def arguments(self) -> list[Argument]:
         """For list_settle.lua."""
-        arguments: list[Argument] = [len(self.positions)]
+        arguments = self.heads()
         places = {batch: number for number, batch in enumerate(self.positions, 1)}
-        for batch, positions in self.positions.items():
-            arguments += (batch.number, self._marks(batch, positions), len(positions) * self.leaving, int(batch.unsure))
         for item in self.items:
             batch, position = item.delivery.receipt
             arguments += (places[batch], position + 1, item.what, item.delay, item.event)

@@ -53,6 +53,21 @@ class Keys:
         """A key for the same slot."""
         return f"{self.waiting}:{suffix}" if _has_tag(self.waiting) else f"{{{self.waiting}}}:{suffix}"
 
+    @property
+    def order(self) -> str:
+        """The hash of keys in whose order events are handed out."""
+        return self.beside("keys")
+
+    @property
+    def parked_total(self) -> str:
+        """How many events are parked because somebody else has their key."""
+        return self.beside("parked")
+
+    @property
+    def parked(self) -> str:
+        """What the names of the lists of parked events begin with; a key follows."""
+        return self.beside("parked:")
+
     def own(self, owner: str) -> str:
         """What an owner holds: the numbers of his batches."""
         return self.beside(f"own:{owner}")

@@ -15,7 +15,7 @@ from .message import Delivery
 
 BLOCK = 1.0
 """Seconds for which a fetch waits at the server."""
-_SMALLEST = 256
+_FIRST_GUESS = 256
 """Bytes that an event is taken to have before one was seen."""
 
 
@@ -26,7 +26,7 @@ class Claims:
         self._link, self._owner, self._heard = link, owner, heard
         self._number: int | None = None
         self._in_doubt: deque[tuple[float, int]] = deque()
-        self._size = float(_SMALLEST)
+        self._size = float(_FIRST_GUESS)
 
     async def fetch(self, limit: int) -> list[Delivery]:
         """Up to `limit` and about a mebibyte; waits for the first, for a second."""
@@ -35,7 +35,7 @@ class Claims:
             return found
         number = self._number = self._number or self._owner.next_number()
         try:
-            return await self._claim(number, limit) or await self._wait(number)
+            return await self._claim(number, limit) or await self._wait(number, limit)
         except QueueFull:  # no memory even for the blocking move; claims go on all the same
             await self._owner.clock.sleep(BLOCK / 5)
             return []
@@ -47,40 +47,39 @@ class Claims:
 
     async def _claim(self, number: int, limit: int) -> list[Delivery]:
         owner, now = self._owner, self._owner.clock.monotonic()
-        limit = max(1, min(limit, int(MessageQueue.BATCH_BYTES / self._size)))
+        limit = max(1, min(limit, int(MessageQueue.BATCH_BYTES / max(1.0, self._size))))
         try:
-            (count, due), events = await self._link.call(*owner.claim(number, limit))
+            answer, events = await self._link.call(*owner.claim(number, limit))
         except QueueError as error:
             if owner.by_moves or not _sort_is_forbidden(error):
                 raise
             owner.by_moves = True
-            (count, due), events = await self._link.call(*owner.claim(number, limit))
+            answer, events = await self._link.call(*owner.claim(number, limit))
         owner.renewed(now)
+        due, deliveries = owner.claimed(number, answer, events)
         self._heard(due)
-        if not count:
-            return []
-        return self._received(number, events)
+        return self._noted(deliveries)
 
-    async def _wait(self, number: int) -> list[Delivery]:
-        [event] = await self._link.call(self._owner.wait(number, BLOCK))
-        return [] if event is None else self._received(number, [event])
+    async def _wait(self, number: int, limit: int) -> list[Delivery]:
+        deliveries = await self._owner.wait(self._link, number, BLOCK)
+        return await self._claim(number, limit) if deliveries is None else self._noted(deliveries)
 
-    def _received(self, number: int, events: list[bytes]) -> list[Delivery]:
-        self._number = None
-        self._size += 0.2 * (sum(map(len, events)) / len(events) - self._size)
-        return self._owner.received(number, events)
+    def _noted(self, deliveries: list[Delivery]) -> list[Delivery]:
+        if deliveries:
+            self._number = None
+            mean = sum(delivery.size for delivery in deliveries) / len(deliveries)
+            self._size += 0.2 * (mean - self._size)
+        return deliveries
 
     async def _look_again(self) -> list[Delivery]:
         """What came into a batch whose answer was lost: it is ours, under our lease."""
-        _, number = self._in_doubt[0]
-        keys, name = self._owner.keys, self._owner.name
-        registered, events = await self._link.call(
-            ("HEXISTS", keys.own(name), number), ("LRANGE", keys.batch(name, number), 0, -1)
-        )
-        if not registered or not events:
-            await self._link.call(("HDEL", keys.own(name), number))
+        owner, (_, number) = self._owner, self._in_doubt[0]
+        answer, events = await self._link.call(*owner.look(number))
+        deliveries = owner.found(number, answer, events)
+        if not deliveries:
+            await self._link.call(("HDEL", owner.keys.own(owner.name), number))
         self._in_doubt.popleft()
-        return self._owner.received(number, events) if registered and events else []
+        return deliveries
 
 
 def _sort_is_forbidden(error: QueueError) -> bool:

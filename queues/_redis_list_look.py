@@ -22,7 +22,7 @@ _AGAIN = 0.05
 
 async def size(link: Link, keys: Keys) -> tuple[int, int]:
     """How many wait and are due, and how many are not due."""
-    [(waiting, delayed)] = await link.call(_SIZE((keys.waiting, keys.delayed)))
+    [(waiting, delayed)] = await link.call(_SIZE((keys.waiting, keys.delayed, keys.parked_total)))
     return waiting, delayed
 
 
@@ -78,8 +78,21 @@ async def pages(link: Link, keys: Keys, begin: int = 0) -> AsyncIterator[bytes]:
         for event in reversed(page):
             yield event
         if len(page) < _PAGE:
-            return
+            break
         begin += _PAGE
+    [parked] = await link.call(("GET", keys.parked_total))
+    if int(parked or 0) > 0:
+        async for event in _parked(link, keys):
+            yield event
+
+
+async def _parked(link: Link, keys: Keys) -> AsyncIterator[bytes]:
+    """What waits for its key, key by key."""
+    [names] = await link.call(("HKEYS", keys.order))
+    for name in names:
+        [events] = await link.call(("LRANGE", keys.parked.encode() + name, 0, -1))
+        for event in reversed(events):
+            yield event
 
 
 async def _arrived(link: Link, keys: Keys, last: bytes | None) -> list[bytes]:

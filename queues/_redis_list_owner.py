@@ -67,9 +67,24 @@ class Owner:
         names = (keys.waiting, keys.own(self.name), batch, keys.leases, keys.delayed)
         return script(names, self.name, self.lease_ms, limit, number), ("LRANGE", batch, 0, -1)
 
-    def wait(self, number: int, seconds: float) -> Command:
-        """Wait for one event, straight into the registered batch."""
-        return ("BLMOVE", self.keys.waiting, self.keys.batch(self.name, number), "RIGHT", "RIGHT", seconds)
+    def claimed(self, number: int, answer: Sequence[Any], events: Sequence[bytes]) -> tuple[int, list[Delivery]]:
+        """What the server said to a claim: the milliseconds to the next delayed event, and the deliveries."""
+        count, due = answer
+        return due, self.received(number, events) if count else []
+
+    def look(self, number: int) -> tuple[Command, Command]:
+        """What came of a claim that got no answer."""
+        return ("HEXISTS", self.keys.own(self.name), number), ("LRANGE", self.keys.batch(self.name, number), 0, -1)
+
+    def found(self, number: int, answer: Any, events: Sequence[bytes]) -> list[Delivery]:
+        """What the server said to a look: a batch that is registered is ours, under our lease."""
+        return self.received(number, events) if answer and events else []
+
+    async def wait(self, link: Link, number: int, seconds: float) -> list[Delivery] | None:
+        """Wait for one event, straight into the registered batch; None: claim again, for something is there."""
+        batch = self.keys.batch(self.name, number)
+        [event] = await link.call(("BLMOVE", self.keys.waiting, batch, "RIGHT", "RIGHT", seconds))
+        return [] if event is None else self.received(number, [event])
 
     def settle(self, change: Change, dead: str | None) -> Command:
         """See list_settle.lua. dead: the list for items `m`."""
@@ -147,28 +162,28 @@ class Owner:
         for batch, ours in zip(batches, answer, strict=True):
             batch.gone = batch.gone or not ours
 
+    # -- giving back
 
-# -- giving back
+    def promote(self) -> Command:
+        """Move what is due to the waiting events."""
+        return _PROMOTE((self.keys.waiting, self.keys.delayed))
 
-
-def promote(keys: Keys) -> Command:
-    """Move what is due to the waiting events."""
-    return _PROMOTE((keys.waiting, keys.delayed))
-
-
-async def reap(link: Link, keys: Keys) -> None:
-    """Give back what owners held whose lease is over."""
-    [expired] = await link.call(_EXPIRED((keys.leases,)))
-    for owner in expired:
-        await give_back(link, keys, owner.decode(), died=True)
-
-
-async def give_back(link: Link, keys: Keys, owner: str, *, died: bool) -> None:
-    """Return all that an owner holds, a thousand at a time."""
-    moved = REAPED_AT_ONCE
-    while moved >= REAPED_AT_ONCE:
-        [fields] = await link.call(("HKEYS", keys.own(owner)))
-        numbers = sorted(int(one) for one in fields if one.isdigit())
+    def reap_command(self, owner: str, numbers: Sequence[int], *, died: bool) -> Command:
+        """Give back what an owner holds in these batches, the oldest first."""
+        keys = self.keys
         names = [keys.waiting, keys.leases, keys.own(owner), *(keys.batch(owner, number) for number in numbers)]
-        arguments: tuple[Any, ...] = (owner, int(died), GRAVE_MS, REAPED_AT_ONCE, *numbers)
-        [moved] = await link.call(_REAP(names, *arguments))
+        return _REAP(names, owner, int(died), GRAVE_MS, REAPED_AT_ONCE, *numbers)
+
+    async def reap(self, link: Link) -> None:
+        """Give back what owners held whose lease is over."""
+        [expired] = await link.call(_EXPIRED((self.keys.leases,)))
+        for owner in expired:
+            await self.give_back(link, owner.decode(), died=True)
+
+    async def give_back(self, link: Link, owner: str, *, died: bool) -> None:
+        """Return all that an owner holds, a thousand at a time."""
+        moved = REAPED_AT_ONCE
+        while moved >= REAPED_AT_ONCE:
+            [fields] = await link.call(("HKEYS", self.keys.own(owner)))
+            numbers = sorted(int(one) for one in fields if one.isdigit())
+            [moved] = await link.call(self.reap_command(owner, numbers, died=died))

@@ -7,7 +7,8 @@ from collections.abc import Sequence
 from ._redis_list_intake import Intake, Stored
 from ._redis_scripts import Command, Script
 
-_BIG = 2_048
+_ADD = Script.named("stream_add")
+_BIG = 4_096
 """Bytes of an event above which it is dearer to hand it to a script than to read one more reply."""
 
 
@@ -17,10 +18,9 @@ class StreamIntake(Intake):
     script = Script.named("stream_push")
 
     async def _push_plain(self, portion: Sequence[Stored]) -> None:
-        commands: list[Command] = [("XADD", self._keys.waiting, "*", "event", stored.event) for stored in portion]
-        if len(commands) == 1:
-            await self._link.call(*commands)
-        elif sum(len(stored.event) for stored in portion) > _BIG * len(portion):
-            await self._link.call(("MULTI",), *commands, ("EXEC",))
-        else:
-            await self._link.call(self._scripted(portion))
+        events = [stored.event for stored in portion]
+        if len(events) > 1 and sum(map(len, events)) <= _BIG * len(events):
+            await self._link.call(_ADD((self._keys.waiting,), *events))
+            return
+        commands: list[Command] = [("XADD", self._keys.waiting, "*", "event", event) for event in events]
+        await self._link.call(*(commands if len(commands) == 1 else [("MULTI",), *commands, ("EXEC",)]))

@@ -43,7 +43,7 @@ class Reads:
         except QueueError as error:
             now, block = self._owner.clock.monotonic(), self._block()
             # What was asked may still be served to the connection that is gone: compare now, and once that is over.
-            self._doubts.extend((now, now + block + 1.0))
+            self._doubts = deque((now, now + block + 1.0))
             if any(text in str(error) for text in _GONE):
                 self._owner.died(self._owner.name)
                 return []
@@ -105,7 +105,7 @@ class Reads:
         """Hand back what the server takes to be ours and we never saw: the answer was lost."""
         owner = self._owner
         name, after, page = owner.name, "-", _PAGE
-        while page == _PAGE and not owner.fresh:
+        while page == _PAGE:
             [pending] = await self._link.call(owner.pending(after, _PAGE))
             page = len(pending)
             unseen = [entry[0] for entry in pending if entry[0] not in owner.held and entry[0] not in self._foreign]

@@ -7,7 +7,6 @@ import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from functools import partial
 from typing import Literal
 
 import attrs
@@ -17,11 +16,12 @@ from . import wire
 from ._redis_batch import Item, newest_first
 from ._redis_delay import DelayTimer
 from ._redis_fetch import Fetch
+from ._redis_keyed import KeyedOwner
 from ._redis_keys import Keys
 from ._redis_link import Link
 from ._redis_list_claims import BLOCK, Claims
 from ._redis_list_intake import Intake, delay_ms
-from ._redis_list_owner import Owner, give_back, promote, reap
+from ._redis_list_owner import Owner
 from ._redis_server import Server, ServerOptions
 from .base import Capability, MessageQueue, QueueStats
 from .errors import ConfigurationError, PushFailed, QueueClosed, QueueError
@@ -51,18 +51,21 @@ class RedisListQueue(MessageQueue):
     """`redis://[user:password@]host:port/db?queue=name`; also rediss, unix, redis+sentinel and redis+cluster.
 
     At least once: what was not settled when its owner's lease ended is handed out again, counted, in order. Foreign
-    programs push with LPUSH. Cancelling never loses a delivery.
+    programs push with LPUSH. Cancelling never loses a delivery. `?order=key` keeps the order of keys across all consumers.
     """
 
     capabilities = Capability.ACK | Capability.DELAY | Capability.DURABLE
 
-    def __init__(self, server: Server, name: str, options: ListOptions) -> None:
+    def __init__(self, server: Server, name: str, options: ListOptions, *, keyed: bool = False) -> None:
         for option in ("lease", "capacity"):
             if (value := getattr(options, option)) is not None and value <= 0:
                 raise ConfigurationError(f"?{option}={value:g} must be more than 0")
         self.lease: float | None = options.lease
         self.capacity = options.capacity
         self._server, self._options = server, options
+        self._keyed = keyed
+        if keyed:
+            self.capabilities |= Capability.KEYED
         self._keys = Keys.of(name)
         self._dead = Keys.of(f"{name}.{DEAD}")
         self._state = "not open yet"
@@ -76,7 +79,7 @@ class RedisListQueue(MessageQueue):
         if url.group is not None:
             raise ConfigurationError(f"{url}: a list has no consumer groups; leave ?group= out, or use redis+stream://")
         options = url.read(ListOptions)
-        return cls(Server(url, options), url.name, options)
+        return cls(Server(url, options), url.name, options, keyed=url.order == "key")
 
     # -- life
 
@@ -92,7 +95,8 @@ class RedisListQueue(MessageQueue):
         except BaseException:
             await self._pushes.close()
             raise
-        self._owner = Owner(self._keys, self._options.lease, self.limits, self.clock)
+        kind = KeyedOwner if self._keyed else Owner
+        self._owner = kind(self._keys, self._options.lease, self.limits, self.clock)
         self._intake = Intake(
             self._pushes, self._keys, self.clock, capacity=self.capacity, dedup=self._options.dedup or 0.0
         )
@@ -105,7 +109,7 @@ class RedisListQueue(MessageQueue):
             self._fetches, self._bell = Link(self._server, block=BLOCK), Link(self._server, block=BLOCK)
             self._looks = Link(self._server)
             self._timer = DelayTimer(
-                looks=self._looks, bell=self._bell, key=self._keys.bell, promote=partial(promote, self._keys),
+                looks=self._looks, bell=self._bell, key=self._keys.bell, promote=self._owner.promote,
                 clock=self.clock,
             )  # fmt: skip
             claims = Claims(self._fetches, self._owner, self._timer.heard)
@@ -117,7 +121,7 @@ class RedisListQueue(MessageQueue):
     async def _reap(self) -> None:
         while True:
             with contextlib.suppress(QueueError):  # told where it matters: by fetching and pushing
-                await reap(self._looks, self._keys)
+                await self._owner.reap(self._looks)
             await self.clock.sleep(min(_REAP_EVERY, self._options.lease / 2))
 
     async def close(self) -> None:
@@ -151,7 +155,7 @@ class RedisListQueue(MessageQueue):
             ready = self._fetch.ready if self._fetch is not None else ()
             await self._release([one for one in (*owner.held, *ready) if not one.running])
         else:
-            await give_back(self._settles, self._keys, owner.name, died=False)
+            await owner.give_back(self._settles, owner.name, died=False)
         owner.held.clear()
 
     def _check_open(self) -> None:
@@ -187,6 +191,8 @@ class RedisListQueue(MessageQueue):
 
     async def take(self, match: Callable[[Message], bool], limit: int) -> list[Delivery]:
         self._check_open()
+        if self._keyed:
+            return await super().take(match, limit)
         owner = self._owner
         events = await look.matching(self._settles, self._keys, self.limits, match, limit)
         if not events:

@@ -139,7 +139,7 @@ class RedisStreamQueue(MessageQueue):
     async def _leave(self) -> None:
         """Hand back what is not settled, uncounted; what a thread still runs stays until its lease ends."""
         owner = self._owner
-        if owner.held or self._fetch is not None:
+        if not owner.fresh or self._fetch is not None:
             running = ids_of(delivery for delivery in owner.held.values() if delivery.running)
             owner.held.clear()
             await self._settles.call(owner.leave(owner.name, running))
@@ -233,7 +233,7 @@ class RedisStreamQueue(MessageQueue):
         return Copy(nack.delivery, wire.encode(attrs.evolve(message, group=only or message.group)), later, only)
 
     def _is_beside(self, to: MessageQueue) -> bool:
-        """Whether one script reaches both: the same server and slot, and nothing to check there."""
+        """Whether one script reaches both: the same server and slot."""
         return (
             isinstance(to, RedisStreamQueue)
             and type(to) is type(self)
@@ -241,7 +241,6 @@ class RedisStreamQueue(MessageQueue):
             and to._server.name == self._server.name
             and to._server.database == self._server.database
             and to._keys.slot == self._keys.slot
-            and to._options.dedup is None
         )
 
     # -- looked at

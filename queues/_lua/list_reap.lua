@@ -16,20 +16,7 @@ if died then
   end
 end
 
-local function counted(event, mark)
-  local number, rest = string.match(event, '^{"deliveries":(%d+),(.*)$')
-  if number then
-    if mark ~= '2' then
-      return event
-    end
-    return '{"deliveries":' .. (number + 1) .. ',' .. rest
-  end
-  if string.sub(event, 1, 2) == '{"' then
-    return '{"deliveries":1,' .. string.sub(event, 2)
-  end
-  return event
-end
-
+-- include counted
 local buried = redis.call('HGET', KEYS[3], 'grave')
 local moved, kept = 0, 0
 for i = #KEYS, 4, -1 do

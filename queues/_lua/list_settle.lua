@@ -8,6 +8,7 @@
 -- Returns 1 for each batch, 0 for one that is no longer ours: nothing was done for it.
 -- include now
 -- include delay
+-- include marks
 local batches = tonumber(ARGV[1])
 local ours, marked = {}, {}
 for i = 1, batches do
@@ -41,12 +42,7 @@ for i = 1, batches do
       redis.call('DEL', KEYS[7 + i])
     else
       if ARGV[4 * i + 1] == '1' and marked[i] ~= '' then
-        local both = {}
-        for position = 1, #marks do
-          local done = string.sub(marked[i], position, position) == '1'
-          both[position] = done and '1' or string.sub(marks, position, position)
-        end
-        marks = table.concat(both)
+        marks = merged(marks, marked[i])
       end
       redis.call('HSET', KEYS[1], number, marks)
     end
