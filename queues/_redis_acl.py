@@ -6,7 +6,7 @@ CONNECTION = ("auth", "hello", "ping", "select", "time")
 SCRIPTS = ("evalsha", "script|load")
 LIST = (
     "blmove", "blpop", "brpop", "del", "exists", "hdel", "hexists", "hget", "hkeys", "hset", "incr", "incrby", "lindex",
-    "llen", "lmove", "lpush", "lrange", "lrem", "ltrim", "rpop", "rpush", "sort", "zadd", "zcard", "zcount", "zrange",
+    "llen", "lmove", "lpush", "lrange", "lrem", "ltrim", "rpop", "rpush", "sadd", "sort", "spop", "zadd", "zcard", "zcount", "zrange",
     "zrangebyscore", "zrem", "zremrangebyscore", "zscore",
 )  # fmt: skip
 STREAM = (

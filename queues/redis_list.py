@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 
 import attrs
 
 from . import _redis_list_look as look
 from . import wire
 from ._redis_batch import Item, newest_first
-from ._redis_delay import DelayTimer
-from ._redis_fetch import Fetch
 from ._redis_keyed import KeyedOwner
 from ._redis_keys import Keys
 from ._redis_link import Link
-from ._redis_list_claims import BLOCK, Claims
+from ._redis_list_consumer import Consumer
 from ._redis_list_intake import Intake, delay_ms
 from ._redis_list_owner import Owner
 from ._redis_server import Server, ServerOptions
-from .base import Capability, MessageQueue, QueueStats
+from .base import Capability, MessageQueue, QueueStats, name_of
 from .errors import ConfigurationError, PushFailed, QueueClosed, QueueError
 from .message import Delivery, Message, Nack
 from .url import DEAD, QueueURL, Seconds
 
-log = logging.getLogger("notification.queues")
+log: Final = logging.getLogger("notification.queues")
 _THIRTY = Seconds(30)
-_REAP_EVERY = 1.0
 
 
 @attrs.frozen(kw_only=True)
@@ -51,17 +46,17 @@ class RedisListQueue(MessageQueue):
     """`redis://[user:password@]host:port/db?queue=name`; also rediss, unix, redis+sentinel and redis+cluster.
 
     At least once: what was not settled when its owner's lease ended is handed out again, counted, in order. Foreign
-    programs push with LPUSH. Cancelling never loses a delivery. `?order=key` keeps the order of keys across all consumers.
+    programs push with LPUSH. Cancelling never loses a delivery. `?order=key` keeps order by key across all consumers.
     """
 
-    capabilities = Capability.ACK | Capability.DELAY | Capability.DURABLE
+    capabilities: Capability = Capability.ACK | Capability.DELAY | Capability.DURABLE
 
     def __init__(self, server: Server, name: str, options: ListOptions, *, keyed: bool = False) -> None:
         for option in ("lease", "capacity"):
             if (value := getattr(options, option)) is not None and value <= 0:
                 raise ConfigurationError(f"?{option}={value:g} must be more than 0")
         self.lease: float | None = options.lease
-        self.capacity = options.capacity
+        self.capacity: int | None = options.capacity
         self._server, self._options = server, options
         self._keyed = keyed
         if keyed:
@@ -69,9 +64,6 @@ class RedisListQueue(MessageQueue):
         self._keys = Keys.of(name)
         self._dead = Keys.of(f"{name}.{DEAD}")
         self._state = "not open yet"
-        self._tasks: list[asyncio.Task[None]] = []
-        self._timer: DelayTimer | None = None
-        self._fetch: Fetch | None = None
 
     @classmethod
     def from_url(cls, url: QueueURL) -> MessageQueue:
@@ -100,29 +92,8 @@ class RedisListQueue(MessageQueue):
         self._intake = Intake(
             self._pushes, self._keys, self.clock, capacity=self.capacity, dedup=self._options.dedup or 0.0
         )
+        self._consumer = Consumer(self._server, self._owner)
         self._state = "open"
-
-    def _consume(self) -> Fetch:
-        """What begins with the first pop: fetching, the time of delayed events, other owners' leases."""
-        self._check_open()
-        if self._fetch is None:
-            self._fetches, self._bell = Link(self._server, block=BLOCK), Link(self._server, block=BLOCK)
-            self._looks = Link(self._server)
-            self._timer = DelayTimer(
-                looks=self._looks, bell=self._bell, key=self._keys.bell, promote=self._owner.promote,
-                clock=self.clock,
-            )  # fmt: skip
-            claims = Claims(self._fetches, self._owner, self._timer.heard)
-            self._fetch = Fetch(claims.fetch, f"{self._server.name} is closed")
-            self._timer.start()
-            self._tasks.append(asyncio.create_task(self._reap()))
-        return self._fetch
-
-    async def _reap(self) -> None:
-        while True:
-            with contextlib.suppress(QueueError):  # told where it matters: by fetching and pushing
-                await self._owner.reap(self._looks)
-            await self.clock.sleep(min(_REAP_EVERY, self._options.lease / 2))
 
     async def close(self) -> None:
         if self._state != "open":
@@ -130,31 +101,20 @@ class RedisListQueue(MessageQueue):
             return
         self._state = "closed"
         self._intake.closed = True
-        for task in self._tasks:
-            task.cancel()
-        if self._timer is not None:
-            await self._timer.close()
-        if self._fetch is not None:
-            await self._fetch.close()
+        await self._consumer.close()
         try:
             await self._leave()
         except QueueError as error:
-            log.warning("what was not settled comes back after its lease: %s", error)
-        for link in (self._pushes, self._settles, *self._consuming_links()):
+            log.warning("what was not settled comes back after its lease: %s", error, extra={"queue": name_of(self)})
+        for link in (self._pushes, self._settles):
             await link.close()
-
-    def _consuming_links(self) -> tuple[Link, ...]:
-        return (self._fetches, self._bell, self._looks) if self._fetch is not None else ()
 
     async def _leave(self) -> None:
         """Hand back what is not settled, uncounted; what a thread still runs stays until its lease ends."""
         owner = self._owner
-        if not owner.batches and self._fetch is None:
-            return
         if any(delivery.running for delivery in owner.held):
-            ready = self._fetch.ready if self._fetch is not None else ()
-            await self._release([one for one in (*owner.held, *ready) if not one.running])
-        else:
+            await self._release([one for one in (*owner.held, *self._consumer.ready) if not one.running])
+        elif self._consumer.began or owner.batches:
             await owner.give_back(self._settles, owner.name, died=False)
         owner.held.clear()
 
@@ -182,10 +142,10 @@ class RedisListQueue(MessageQueue):
         return batch[0]
 
     async def pop_many(self, limit: int) -> list[Delivery]:
-        fetch = self._consume()
-        if fetch.ready and self.clock.monotonic() >= self._owner.until:
+        self._check_open()
+        if self._consumer.ready and self.clock.monotonic() >= self._owner.until:
             await self.extend([])  # nobody renewed the lease of what nobody popped
-        deliveries = await fetch.pop(limit)
+        deliveries = await self._consumer.pop(limit)
         self._owner.held.update(dict.fromkeys(deliveries))
         return deliveries
 
@@ -235,9 +195,8 @@ class RedisListQueue(MessageQueue):
     async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
         """One step where `to` is a list of the same server and slot: a dead letter and its ack are one."""
         self._check_open()
-        if not self._is_beside(to):
+        if not isinstance(to, RedisListQueue) or not _beside(self, to):
             return await super().move_many(pairs, to)
-        assert isinstance(to, RedisListQueue)
         items = [
             Item(delivery, "m", event=wire.encode(message))
             for delivery, message in pairs
@@ -246,18 +205,6 @@ class RedisListQueue(MessageQueue):
         return await self._owner.change(
             self._settles, [delivery for delivery, _ in pairs], items, dead=to._keys.waiting
         )  # fmt: skip
-
-    def _is_beside(self, to: MessageQueue) -> bool:
-        """Whether one script reaches both: the same server, and the other one is a plain list with nothing to check."""
-        return (
-            type(to) is type(self)
-            and isinstance(to, RedisListQueue)
-            and to._state == "open"
-            and to._server.name == self._server.name
-            and to._server.database == self._server.database
-            and to._keys.slot == self._keys.slot
-            and to._options.dedup is None
-        )
 
     async def started(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         self._check_open()
@@ -269,8 +216,7 @@ class RedisListQueue(MessageQueue):
         self._check_open()
         owner = self._owner
         await owner.renew(self._settles)
-        if self._fetch is not None:
-            self._fetch.drop(one for one in self._fetch.ready if one.receipt.batch.gone)
+        self._consumer.drop_lost()
         return [one for one in deliveries if one not in owner.held or one.receipt.batch.gone]
 
     # -- looked at
@@ -287,3 +233,14 @@ class RedisListQueue(MessageQueue):
         """What waits, the oldest first. `since` as text: how many of the oldest to leave out."""
         self._check_open()
         return look.browse(self._settles, self._keys, self.clock, self.limits, since, follow=follow)
+
+
+def _beside(one: RedisListQueue, other: RedisListQueue) -> bool:
+    """Whether one script reaches both: the same server and slot, and the other one has nothing to check."""
+    return (
+        other._state == "open"
+        and other._server.name == one._server.name
+        and other._server.database == one._server.database
+        and other._keys.slot == one._keys.slot
+        and other._options.dedup is None
+    )
