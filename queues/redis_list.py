@@ -11,6 +11,7 @@ import attrs
 
 from . import _redis_list_look as look
 from . import wire
+from ._redis_bare import RedisBareQueue
 from ._redis_batch import Item, newest_first
 from ._redis_keyed import KeyedOwner
 from ._redis_keys import Keys
@@ -71,6 +72,11 @@ class RedisListQueue(MessageQueue):
         if url.group is not None:
             raise ConfigurationError(f"{url}: a list has no consumer groups; leave ?group= out, or use redis+stream://")
         options = url.read(ListOptions)
+        if options.delivery == "at-most-once" and not url.unlimited:  # dead letters are kept all the same
+            if url.order == "key":
+                raise ConfigurationError(f"{url}: order=key needs to know what is in flight; leave delivery= out")
+            dedup = options.dedup or 0.0
+            return RedisBareQueue(Server(url, options), url.name, capacity=options.capacity, dedup=dedup)
         return cls(Server(url, options), url.name, options, keyed=url.order == "key")
 
     # -- life
