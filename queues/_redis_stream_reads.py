@@ -20,7 +20,8 @@ _SMALLEST = 256
 """Bytes that an event is taken to have before one was seen."""
 _PAGE = 500
 _LEAST_BLOCK = 0.01
-_GONE = ("NOGROUP", "UNBLOCKED", "no longer exists")
+_GONE = ("NOGROUP", "no longer exists")
+"""What the server says when somebody has removed the group or the stream."""
 
 
 class Reads:
@@ -41,12 +42,13 @@ class Reads:
                 await self._compare()
             return await self._look(limit) or await self._wait(limit)
         except QueueError as error:
-            now, block = self._owner.clock.monotonic(), self._block()
-            # What was asked may still be served to the connection that is gone: compare now, and once that is over.
-            self._doubts = deque((now, now + block + 1.0))
             if any(text in str(error) for text in _GONE):
                 self._owner.died(self._owner.name)
+                self._doubts.clear()
                 return []
+            # What was asked may still be served to the connection that is gone: compare now, and once that is over.
+            now = self._owner.clock.monotonic()
+            self._doubts = deque((now, now + self._block() + 1.0))
             raise
 
     def _block(self) -> float:

@@ -73,7 +73,7 @@ class RedisStreamQueue(MessageQueue):
         return cls(Server(url, options), url.name, group, options)
 
     @property
-    def url(self) -> QueueURL | None:
+    def url(self) -> QueueURL | None:  # pyright: ignore[reportIncompatibleVariableOverride]  # it can be set here, too
         """With the group, also where the URL that it was opened from names none: dead letters carry it."""
         return self._url
 
@@ -97,9 +97,11 @@ class RedisStreamQueue(MessageQueue):
         self._look = Look(self._settles, self._owner, self._dead.waiting)
         try:
             await self._pushes.open()
-            await self._pushes.call(("XLEN", self._keys.waiting))  # what else may be under this name is found here
-        except BaseException:
+            await self._pushes.call(("XLEN", self._keys.waiting))
+        except BaseException as error:
             await self._pushes.close()
+            if "WRONGTYPE" in str(error):  # something else is under this name, which no waiting heals
+                raise ConfigurationError(str(error)) from error
             raise
         self._intake = StreamIntake(
             self._pushes, self._keys, self.clock, capacity=self.capacity, dedup=self._options.dedup or 0.0
