@@ -5,13 +5,14 @@ from __future__ import annotations
 CONNECTION = ("auth", "hello", "ping", "select", "time")
 SCRIPTS = ("evalsha", "script|load")
 LIST = (
-    "blmove", "blpop", "brpop", "del", "exists", "hdel", "hexists", "hget", "hkeys", "hset", "incr", "incrby", "lindex",
-    "llen", "lmove", "lpush", "lrange", "lrem", "ltrim", "rpop", "rpush", "sadd", "sort", "spop", "zadd", "zcard", "zcount", "zrange",
-    "zrangebyscore", "zrem", "zremrangebyscore", "zscore",
+    "blmove", "blpop", "brpop", "del", "exists", "hdel", "hexists", "hget", "hkeys", "hset", "incr", "incrby",
+    "lindex", "llen", "lmove", "lpush", "lrange", "lrem", "ltrim", "rpop", "rpush", "sadd", "sort", "spop", "zadd",
+    "zcard", "zcount", "zrange", "zrangebyscore", "zrem", "zremrangebyscore", "zscore",
 )  # fmt: skip
 STREAM = (
-    "exec", "hgetall", "hincrby", "multi", "sadd", "sismember", "srem", "xack", "xadd", "xclaim", "xdel", "xgroup|create",
-    "xgroup|delconsumer", "xinfo|consumers", "xinfo|groups", "xlen", "xpending", "xrange", "xreadgroup", "xtrim",
+    "exec", "hgetall", "hincrby", "multi", "sadd", "sismember", "srem", "xack", "xadd", "xclaim", "xdel",
+    "xgroup|create", "xgroup|delconsumer", "xinfo|consumers", "xinfo|groups", "xlen", "xpending", "xrange",
+    "xreadgroup", "xtrim",
 )  # fmt: skip
 COMMANDS = tuple(sorted({*CONNECTION, *SCRIPTS, *LIST, *STREAM}))
 

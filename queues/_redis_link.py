@@ -11,14 +11,20 @@ import hiredis
 from redis import exceptions as client
 from redis.asyncio.connection import AbstractConnection
 
-from ._redis_errors import ERRORS, meaning
+from ._redis_errors import ERRORS, is_wrong_server, meaning, refusal
 from ._redis_scripts import Command, text_of
 from ._redis_server import Server
-from .errors import QueueClosed
+from .errors import ConfigurationError, QueueClosed, QueueUnavailable
 
 _TURNS = 5
 """Redirections and reloads after which a call is given up."""
-_WRONG_SERVER = (client.ReadOnlyError, client.MasterDownError, client.ClusterDownError)
+_READS = frozenset({
+    "HEXISTS", "HGET", "HGETALL", "HKEYS", "LINDEX", "LLEN", "LRANGE", "XLEN", "XPENDING", "XRANGE", "ZCARD", "ZRANGE",
+    "ZSCORE",
+})  # fmt: skip
+"""Asked once more when a script before them had to be: they were to see what it did."""
+_NOTHING_RAN = (client.AuthenticationError, client.BusyLoadingError)
+"""What the client raises like a broken connection, although the server has answered."""
 
 
 class Link:
@@ -29,7 +35,7 @@ class Link:
     """
 
     def __init__(self, server: Server, *, block: float = 0.0) -> None:
-        self._server, self._block = server, block
+        self._server, self._patience = server, block + server.timeout
         self._connection: AbstractConnection | None = None
         self._lock = asyncio.Lock()
         self._under_way: set[asyncio.Task[list[Any]]] = set()
@@ -46,25 +52,21 @@ class Link:
 
     def begin(self, *commands: Command) -> asyncio.Task[list[Any]]:
         """The same as a task, which runs to its end; await it with `finished`, never directly."""
-        task = asyncio.ensure_future(self._run(commands))
+        task = asyncio.ensure_future(self._run(_Call(commands), closed=self._closed))
         self._under_way.add(task)
         task.add_done_callback(self._over)
         return task
 
     async def open(self) -> None:
         """Connect and look at the server. Raises ConfigurationError for what no waiting heals."""
-        try:
-            async with self._lock:
-                connection = await self._connected()
-                [greeting] = await self._exchange(connection, [("HELLO", 2)])
-        except ERRORS as error:
-            raise meaning(error, self._server.name, sent=False, opening=True) from error
-        if isinstance(greeting, client.ResponseError):
-            raise meaning(greeting, self._server.name, sent=False, opening=True)
-        self._server.check(greeting)
+        async with self._lock:
+            try:
+                await self._connected()
+            except ERRORS as error:
+                raise meaning(error, self._server.name, unknown=False, opening=True) from error
 
     async def close(self) -> None:
-        """Wait for what is under way and disconnect. Idempotent."""
+        """Wait for what was begun, as far as the connection stands, and disconnect. Idempotent."""
         self._closed = True
         if self._under_way:
             await asyncio.wait(set(self._under_way))
@@ -77,63 +79,73 @@ class Link:
 
     # -- in the task
 
-    async def _run(self, commands: Sequence[Command]) -> list[Any]:
+    async def _run(self, call: _Call, *, closed: bool) -> list[Any]:
+        if closed:
+            raise QueueClosed(f"{self._server.name}: the queue is closed")
         async with self._lock:
-            sent = False
             for _ in range(_TURNS):
-                try:
-                    sent = False
-                    connection = await self._connected()
-                    sent = True
-                    replies = await self._exchange(connection, commands)
-                except ERRORS as error:
-                    await self._broken()
-                    raise meaning(error, self._server.name, sent=sent) from error
-                except BaseException:
-                    await self._broken()
-                    raise
-                if not await self._must_repeat(connection, commands, replies):
-                    return replies
-            raise meaning(client.TryAgainError("redirected again and again"), self._server.name, sent=False)
+                connection = await self._reached(call)
+                refused = call.answered(await self._sent(connection, call))
+                if refused is None:
+                    return call.replies
+                await self._mend(connection, call, refused)
+        raise QueueUnavailable(f"{self._server.name} redirects again and again", may_have_been_stored=call.ran)
 
-    async def _exchange(self, connection: AbstractConnection, commands: Sequence[Command]) -> list[Any]:
-        await connection.send_packed_command([_pack(command) for command in commands], False)
+    async def _reached(self, call: _Call) -> AbstractConnection:
+        try:
+            return await self._connected()
+        except ConfigurationError as error:  # another server than before answers; that may be put right
+            raise QueueUnavailable(str(error), may_have_been_stored=call.ran) from error
+        except ERRORS as error:
+            raise meaning(error, self._server.name, unknown=call.ran) from error
+
+    async def _sent(self, connection: AbstractConnection, call: _Call, load: Sequence[bytes] = ()) -> list[Any]:
+        """What was answered to what is open, or to the loading of scripts."""
+        try:
+            return await self._exchange(connection, load or call.packed())
+        except ERRORS as error:
+            await self._broken()
+            unknown = call.ran or not (load or isinstance(error, _NOTHING_RAN))
+            raise meaning(error, self._server.name, unknown=unknown) from error
+        except BaseException:
+            await self._broken()
+            raise
+
+    async def _exchange(self, connection: AbstractConnection, packed: Sequence[bytes]) -> list[Any]:
         replies: list[Any] = []
-        for _ in commands:
-            try:
-                replies.append(await connection.read_response(disable_decoding=True))
-            except client.ResponseError as error:
-                replies.append(error)
+        async with asyncio.timeout(self._patience):
+            await connection.send_packed_command(packed, False)
+            for _ in packed:
+                try:
+                    replies.append(await connection.read_response(disable_decoding=True))
+                except client.ResponseError as error:
+                    replies.append(error)
         return replies
 
-    async def _must_repeat(
-        self, connection: AbstractConnection, commands: Sequence[Command], replies: Sequence[Any]
-    ) -> bool:
-        """Whether nothing was run, for a reason that is gone now. Raises what the server refused for another one."""
-        refused = next((reply for reply in replies if isinstance(reply, client.ResponseError)), None)
-        if refused is None:
-            return False
-        if isinstance(refused, client.NoScriptError):
-            texts = {text for command in commands if (text := text_of(command))}
-            await self._exchange(connection, [("SCRIPT", "LOAD", text) for text in texts])
-            return True
+    async def _mend(self, connection: AbstractConnection, call: _Call, refused: Exception) -> None:
+        """Return when what was refused can be sent once more: the reason is gone. Raises for every other one."""
+        if isinstance(refused, client.NoScriptError) and (texts := call.scripts()):
+            loaded = await self._sent(connection, call, [_pack(("SCRIPT", "LOAD", text)) for text in texts])
+            refused = next(filter(None, map(refusal, loaded)), None) or refused
+            if isinstance(refused, client.NoScriptError):
+                return
         if isinstance(refused, client.MovedError) and self._server.is_cluster:
             self._server.moved(refused)
             await self._disconnect()
-            return True
-        if isinstance(refused, _WRONG_SERVER):
+            return
+        if is_wrong_server(refused):
             self._server.forget()
             await self._broken()
-        raise meaning(refused, self._server.name, sent=True)
+        raise meaning(refused, self._server.name, unknown=call.ran) from refused
 
     async def _connected(self) -> AbstractConnection:
-        if self._closed:
-            raise QueueClosed(f"{self._server.name}: the queue is closed")
         connection = self._connection
         if connection is not None and _is_alive(connection):
             return connection
         await self._disconnect()
-        self._connection = await self._server.connect(block=self._block)
+        if self._closed:
+            raise QueueClosed(f"{self._server.name}: the queue is closed")
+        self._connection = await self._server.connect()
         return self._connection
 
     async def _broken(self) -> None:
@@ -147,21 +159,71 @@ class Link:
                 await connection.disconnect(nowait=True)
 
 
+class _Call:
+    """Commands, and what was answered so far. ran: some of them may have changed something."""
+
+    def __init__(self, commands: Sequence[Command]) -> None:
+        self.replies: list[Any] = [None] * len(commands)
+        self.ran = False
+        self._commands = commands
+        self._open: Sequence[int] = range(len(commands))
+        self._transaction = commands[-1][0] == "EXEC"
+
+    def packed(self) -> list[bytes]:
+        """What is to be sent now."""
+        return [_pack(self._commands[at]) for at in self._open]
+
+    def answered(self, replies: Sequence[Any]) -> Exception | None:
+        """The first refusal, if any. What ran keeps its reply; what was refused, and what read after it, is open."""
+        for at, reply in zip(self._open, replies, strict=True):
+            self.replies[at] = reply
+        if self._transaction:
+            return self._executed()
+        errors = [at for at in self._open if isinstance(self.replies[at], client.ResponseError)]
+        if not errors:
+            return None
+        again = {at for at in self._open if at > errors[0] and self._commands[at][0] in _READS}
+        self.ran = self.ran or any(at not in errors and self._commands[at][0] not in _READS for at in self._open)
+        self._open = sorted(again.union(errors))
+        return refusal(self.replies[errors[0]])
+
+    def scripts(self) -> set[bytes]:
+        """The texts of all its scripts."""
+        return {text for command in self._commands if (text := text_of(command))}
+
+    def _executed(self) -> Exception | None:
+        """All of a transaction is open again when the server refused to begin with it."""
+        results = self.replies[-1]
+        self.ran = isinstance(results, list) and not all(map(refusal, results))
+        return next(filter(None, map(refusal, [*self.replies[:-1], results])), None)
+
+
 def _pack(command: Command) -> bytes:
     packed: bytes = hiredis.pack_command(command)  # type: ignore[arg-type]  # its stub knows tuples of one element only
     return packed
 
 
 def _is_alive(connection: AbstractConnection) -> bool:
-    """Whether the server has not hung up meanwhile: then nothing is sent on it, and nobody has to wonder."""
-    reader = connection._reader  # the client has no other way to ask without reading
-    return connection.is_connected and reader is not None and not reader.at_eof() and reader.exception() is None
+    """Whether the server has not hung up meanwhile, nor said what nobody asked for: nothing is sent on it then.
+
+    So nobody has to wonder whether a command was run, and no reply is taken for that of another one.
+    """
+    reader: Any = connection._reader  # the client has no other way to ask without reading
+    return connection.is_connected and not (reader.at_eof() or reader.exception() or reader._buffer)
 
 
 async def finished(task: asyncio.Task[list[Any]]) -> list[Any]:
     """Its result; cancelling this leaves the task alone."""
-    await asyncio.wait([task])
+    if not task.done():
+        over = asyncio.get_running_loop().create_future()  # asyncio.wait costs a tenth of the trip
+        task.add_done_callback(lambda _: _wake(over))
+        await over
     try:
         return task.result()
     except asyncio.CancelledError:
         raise QueueClosed("the event loop ends") from None
+
+
+def _wake(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -36,6 +37,15 @@ class Script:
 def text_of(command: Command) -> bytes | None:
     """The script that a command runs; None when it runs none."""
     return _texts.get(str(command[1])) if command[0] == "EVALSHA" else None
+
+
+def command_at(error: str) -> str | None:
+    """The command on the line of a script that an error of Redis names by digest and number; None for others'."""
+    place = re.search(r"script: ([0-9a-f]{40}), on @user_script:(\d+)", error)
+    if place is None or place[1] not in _texts:
+        return None
+    called = re.search(r"redis\.call\('([A-Z]+)'", _texts[place[1]].decode().split("\n")[int(place[2]) - 1])
+    return called[1].lower() if called else None
 
 
 def _read(name: str) -> str:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-import logging
+import asyncio
+import inspect
 import os
+import re
+import ssl
 from collections.abc import Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import attrs
@@ -14,8 +17,6 @@ from redis.asyncio.connection import AbstractConnection, Connection, SSLConnecti
 
 from .errors import ConfigurationError, QueueUnavailable, escape
 from .url import QueueURL, Seconds
-
-log = logging.getLogger("notification.queues")
 
 _FIVE, _THREE = Seconds(5), Seconds(3)
 _PORT, _SENTINEL_PORT = 6379, 26379
@@ -41,6 +42,12 @@ class ServerOptions:
 
 
 Address = tuple[str, int]
+# CLIENT SETINFO is one more command that a user would have to be allowed
+_NAMELESS = (
+    {"driver_info": None}
+    if "driver_info" in inspect.signature(AbstractConnection.__init__).parameters
+    else {"lib_name": None, "lib_version": None}
+)
 
 
 class Server:
@@ -52,6 +59,7 @@ class Server:
         self.name = f"{url.scheme.removesuffix('+stream')}://{','.join(url.hosts) or url.path}"
         self._hosts = [_address(host, _SENTINEL_PORT if self._kind == "sentinel" else _PORT) for host in url.hosts]
         self._at: Address | None = None
+        self._trust: ssl.SSLContext | None = None
         self._login: dict[str, Any] = {"username": url.username, "password": url.password, "db": self._database()}
         self._check()
 
@@ -65,26 +73,30 @@ class Server:
         """Whether its keys are spread over several nodes."""
         return self._kind == "cluster"
 
-    async def connect(self, *, block: float = 0.0) -> AbstractConnection:
-        """A new connection, logged in. block: seconds for which its commands may wait at the server.
+    @property
+    def timeout(self) -> float:
+        """Seconds to get a reply."""
+        return self._options.timeout
 
-        Raises what the client raises.
+    async def connect(self) -> AbstractConnection:
+        """A new connection to a server that was looked at, logged in; whoever uses it sees to timeouts.
+
+        Raises what the client raises, and what `check` does.
         """
         if self._kind == "unix":
-            return await self._opened(UnixDomainSocketConnection(path=self._url.path, **self._settings(block)))
-        last: Exception | None = None
-        for host, port in await self._candidates():
+            return await self._opened(UnixDomainSocketConnection(path=self._url.path, **self._settings()), 1)
+        last: Exception = client.ConnectionError("no host")
+        candidates = await self._candidates()
+        for host, port in candidates:
             try:
-                kind: type[Connection] = SSLConnection if self._tls else Connection
-                connection = await self._opened(kind(host=host, port=port, **self._settings(block)))
+                connection = await self._opened(self._to(host, port, self._settings()), len(candidates))
             except (client.ConnectionError, client.TimeoutError, OSError) as error:
                 last = error
                 if not _unreachable(error):
                     raise
-                continue
-            self._at = (host, port)
-            return connection
-        assert last is not None
+            else:
+                self._at = (host, port)
+                return connection
         raise last
 
     def moved(self, error: client.MovedError) -> None:
@@ -99,7 +111,8 @@ class Server:
         """Raise ConfigurationError when what HELLO said shows a server that can't be used."""
         facts = {_text(name): value for name, value in zip(greeting[::2], greeting[1::2], strict=False)}
         version, mode, role = (_text(facts.get(name, "")) for name in ("version", "mode", "role"))
-        if tuple(map(int, version.split(".")[:2])) < _OLDEST:
+        numbers = re.match(r"(\d+)\.(\d+)", version)
+        if numbers is None or (int(numbers[1]), int(numbers[2])) < _OLDEST:
             raise ConfigurationError(f"{self.name} is Redis {version}; 7.0 is the oldest that works")
         if mode == "cluster" and not self.is_cluster:
             raise ConfigurationError(f"{self.name} is a node of a cluster; write redis+cluster://")
@@ -116,66 +129,82 @@ class Server:
         return list(dict.fromkeys([*([self._at] if self._at else []), *self._hosts]))
 
     async def _master(self) -> Address:
-        """What the first sentinel that answers says."""
+        """What the first sentinel says that answers and knows; it is asked first the next time."""
         service = self._service()
-        last: Exception = client.ConnectionError("no sentinel answers")
-        for host, port in self._hosts:
-            kind: type[Connection] = SSLConnection if self._tls else Connection
-            sentinel = kind(host=host, port=port, **self._sentinel_settings())
+        last: Exception | None = None
+        for host, port in list(self._hosts):
             try:
-                await sentinel.connect()  # type: ignore[no-untyped-call]  # the client has no types there
-                await sentinel.send_command("SENTINEL GET-MASTER-ADDR-BY-NAME", service)
-                found = await sentinel.read_response()
+                found = await self._ask(host, port, service)
             except (client.RedisError, OSError) as error:
-                last = error
+                last = last or error
                 continue
-            finally:
-                await sentinel.disconnect(nowait=True)
-            if found is None:
-                raise client.ConnectionError(f"the sentinels know no service {service!r}")
-            return _text(found[0]), int(found[1])
-        raise last
+            if found is not None:
+                self._hosts.sort(key=lambda address: address != (host, port))
+                return _text(found[0]), int(found[1])
+        raise last or client.ConnectionError(f"the sentinels know no service {escape(service)!r}")
+
+    async def _ask(self, host: str, port: int, service: str) -> Any:
+        sentinel = self._to(host, port, self._sentinel_settings())
+        try:
+            async with asyncio.timeout(self._options.connect_timeout / len(self._hosts)):
+                await sentinel.connect()  # type: ignore[no-untyped-call]  # the client has no types there
+                await sentinel.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
+                return await sentinel.read_response()
+        except client.AuthenticationError as error:
+            ours = "?sentinel_username= and ?sentinel_password_env= are for the sentinels"
+            raise client.AuthenticationError(f"sentinel {host}:{port}: {error}; {ours}") from error
+        finally:
+            await sentinel.disconnect(nowait=True)
 
     def _service(self) -> str:
         return PurePosixPath(self._url.path).parts[1]
 
     # -- settings
 
-    async def _opened(self, connection: AbstractConnection) -> AbstractConnection:
+    def _to(self, host: str, port: int, settings: dict[str, Any]) -> Connection:
+        if not self._tls:
+            return Connection(host=host, port=port, **settings)
+        connection = SSLConnection(host=host, port=port, **settings)
+        if self._trust is None:
+            self._trust = self._trusted()
+        connection.ssl_context.context = self._trust
+        return connection
+
+    async def _opened(self, connection: AbstractConnection, of: int) -> AbstractConnection:
+        """Connected, logged in and looked at, within its part of the time for all candidates."""
         try:
-            await connection.connect()  # type: ignore[no-untyped-call]  # the client has no types there
+            async with asyncio.timeout(self._options.connect_timeout / of):
+                await connection.connect()  # type: ignore[no-untyped-call]  # the client has no types there
+                await connection.send_command("HELLO", 2)
+                greeting: Any = await connection.read_response()
+            self.check(greeting)
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
         return connection
 
-    def _settings(self, block: float) -> dict[str, Any]:
-        options = self._options
+    def _settings(self) -> dict[str, Any]:
         return {
             **self._login,
-            **self._tls_settings(),
-            "socket_timeout": block + options.timeout,
-            "socket_connect_timeout": options.connect_timeout,
+            "socket_timeout": None,  # it costs more than the rest of a trip; there is one timeout for a whole call
+            "socket_connect_timeout": None,
             "protocol": 2,
-            "driver_info": None,  # CLIENT SETINFO is one more command that a user would have to be allowed
+            "retry": None,  # nothing is sent twice
+            **_NAMELESS,
         }
 
     def _sentinel_settings(self) -> dict[str, Any]:
         options = self._options
         password = _from_environment(options.sentinel_password_env)
-        return {**self._settings(0.0), "username": options.sentinel_username, "password": password, "db": 0}
+        return {**self._settings(), "username": options.sentinel_username, "password": password, "db": 0}
 
-    def _tls_settings(self) -> dict[str, Any]:
+    def _trusted(self) -> ssl.SSLContext:
+        """Whom we believe, and who we are. Raises what `ssl` raises."""
         options = self._options
-        if not self._tls:
-            return {}
-        return {
-            "ssl_ca_certs": options.ca_file,
-            "ssl_certfile": options.cert_file,
-            "ssl_keyfile": options.key_file,
-            "ssl_cert_reqs": "required",
-            "ssl_check_hostname": True,
-        }
+        context = ssl.create_default_context(cafile=options.ca_file)
+        if options.cert_file:
+            context.load_cert_chain(options.cert_file, options.key_file)
+        return context
 
     def _database(self) -> int:
         parts = PurePosixPath(self._url.path).parts[1:] if self._kind != "unix" else ()
@@ -199,8 +228,17 @@ class Server:
             raise ConfigurationError(f"{url} names no service; write redis+sentinel://host:26379/service")
         if self.is_cluster and self._login["db"]:
             raise ConfigurationError(f"{url}: a cluster has only the database 0")
-        if not self._tls and (self._options.ca_file or self._options.cert_file or self._options.key_file):
-            raise ConfigurationError(f"{url}: certificates are for rediss://")
+        self._check_files()
+
+    def _check_files(self) -> None:
+        options = attrs.asdict(self._options, filter=lambda field, value: field.name.endswith("_file") and bool(value))
+        for name, path in options.items():
+            if not self._tls:
+                raise ConfigurationError(f"{self._url}: certificates are for rediss://")
+            if not Path(path).is_file():
+                raise ConfigurationError(f"?{name}={escape(path)}: there is no such file")
+        if "key_file" in options and "cert_file" not in options:
+            raise ConfigurationError("?key_file= belongs to a certificate: ?cert_file=")
 
 
 def _kind_of(url: QueueURL) -> tuple[str, bool]:
