@@ -16,7 +16,8 @@ log: Final = logging.getLogger("notification.queues")
 
 _LOOK = 1.0
 """Seconds between two looks when nothing is known to be due: somebody else may have heard the bell and died."""
-_BELL_WAIT = 1
+BELL_WAIT = 1
+"""Seconds for which the bell's link waits at the server."""
 
 
 class DelayTimer:
@@ -74,7 +75,7 @@ class DelayTimer:
 
     async def _listen(self) -> None:
         while True:
-            self._listening = self._bell.begin(("BLPOP", self._key, _BELL_WAIT))
+            self._listening = self._bell.begin(("BLPOP", self._key, BELL_WAIT))
             try:
                 [rung] = await finished(self._listening)
             except QueueClosed:

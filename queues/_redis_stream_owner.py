@@ -13,9 +13,10 @@ from attrs import define, field
 from . import wire
 from ._redis_keys import Keys
 from ._redis_link import Link
+from ._redis_list_intake import delay_ms
 from ._redis_scripts import Argument, Command, Script
 from .clock import Clock
-from .message import Delivery, Limits
+from .message import Delivery, Limits, Nack
 
 _ACK, _MOVE, _RELEASE = Script.named("stream_ack"), Script.named("stream_move"), Script.named("stream_release")
 _LOOK, _EXTEND, _LEAVE = Script.named("stream_look"), Script.named("stream_extend"), Script.named("stream_leave")
@@ -182,6 +183,15 @@ class Owner:
             elif name == self.name:
                 self.renewed(now)
         return [delivery for delivery in deliveries if delivery.receipt.owner != self.name]
+
+
+def copy_of(nack: Nack, owner: Owner) -> Copy:
+    """What goes on in place of a delivery that is handed back: for this group only, where there are groups."""
+    message, only = nack.message or nack.delivery.message, owner.group if owner.filters else ""
+    later = max(int(nack.delay * 1000) or -1, -1 if nack.message is None else delay_ms(nack.message, owner.clock))
+    if message is None:
+        return Copy(nack.delivery, nack.delivery.raw, later)
+    return Copy(nack.delivery, wire.encode(attrs.evolve(message, group=only or message.group)), later, only)
 
 
 def ids_of(deliveries: Iterable[Delivery]) -> list[bytes]:

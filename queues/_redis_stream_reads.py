@@ -12,8 +12,8 @@ from .base import MessageQueue
 from .errors import QueueError
 from .message import Delivery, Message
 
-BLOCK = 1.0
-"""Seconds for which a fetch waits at the server."""
+BLOCK = 0.5
+"""Seconds for which a fetch waits at the server: what others hand back meanwhile is seen after it."""
 _SWEEP = 1.0
 """Seconds between two looks for consumers without a lease, and for what can be removed."""
 _SMALLEST = 256

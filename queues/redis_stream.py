@@ -5,21 +5,19 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from functools import partial
 
 import attrs
 
 from . import wire
-from ._redis_delay import DelayTimer
-from ._redis_fetch import Fetch
 from ._redis_keys import Keys
 from ._redis_link import Link
 from ._redis_list_intake import delay_ms
 from ._redis_server import Server, ServerOptions
+from ._redis_stream_consumer import Consumer
 from ._redis_stream_intake import StreamIntake
 from ._redis_stream_look import Look
-from ._redis_stream_owner import Copy, Owner, ids_of, promote
-from ._redis_stream_reads import BLOCK, Reads, take
+from ._redis_stream_owner import Copy, Owner, copy_of, ids_of
+from ._redis_stream_reads import take
 from .base import Capability, MessageQueue, QueueStats
 from .errors import ConfigurationError, PushFailed, QueueClosed, QueueError
 from .message import Delivery, Message, Nack
@@ -63,7 +61,6 @@ class RedisStreamQueue(MessageQueue):
         self._dead = Keys.of(f"{name}.{DEAD}")
         self._holds_letters = name.endswith(f".{DEAD}")
         self._state = "not open yet"
-        self._fetch: Fetch | None = None
 
     @classmethod
     def from_url(cls, url: QueueURL) -> RedisStreamQueue:
@@ -73,12 +70,12 @@ class RedisStreamQueue(MessageQueue):
         return cls(Server(url, options), url.name, group, options)
 
     @property
-    def url(self) -> QueueURL | None:  # pyright: ignore[reportIncompatibleVariableOverride]  # it can be set here, too
+    def url(self) -> QueueURL | None:
         """With the group, also where the URL that it was opened from names none: dead letters carry it."""
         return self._url
 
     @url.setter
-    def url(self, url: QueueURL | None) -> None:
+    def url(self, url: QueueURL | None) -> None:  # pyright: ignore[reportIncompatibleVariableOverride]  # an attribute there
         self._url = url if url is None or url.group is not None else attrs.evolve(url, group=GROUP)
 
     _url: QueueURL | None = None
@@ -94,6 +91,7 @@ class RedisStreamQueue(MessageQueue):
         self._owner = Owner(
             self._keys, self._group, self._options.lease, self.limits, self.clock, filters=not self._holds_letters
         )
+        self._consumer = Consumer(self._server, self._owner, self._settles)
         self._look = Look(self._settles, self._owner, self._dead.waiting)
         try:
             await self._pushes.open()
@@ -108,40 +106,24 @@ class RedisStreamQueue(MessageQueue):
         )
         self._state = "open"
 
-    def _consume(self) -> Fetch:
-        """What begins with the first pop: fetching, and the time of delayed events."""
-        self._check_open()
-        if self._fetch is None:
-            self._fetches, self._bell = Link(self._server, block=BLOCK), Link(self._server, block=BLOCK)
-            self._timer = DelayTimer(
-                looks=self._settles, bell=self._bell, key=self._keys.bell, promote=partial(promote, self._keys),
-                clock=self.clock,
-            )  # fmt: skip
-            reads = Reads(self._fetches, self._owner, self._timer.heard)
-            self._fetch = Fetch(reads.fetch, f"{self._server.name} is closed")
-            self._timer.start()
-        return self._fetch
-
     async def close(self) -> None:
         if self._state != "open":
             self._state = "closed"
             return
         self._state = "closed"
         self._intake.closed = True
-        if self._fetch is not None:
-            await self._timer.close()
-            await self._fetch.close()
+        await self._consumer.close()
         try:
             await self._leave()
         except QueueError as error:
             log.warning("closing: what was not settled comes back after its lease: %s", error)
-        for link in (self._pushes, self._settles, *((self._fetches, self._bell) if self._fetch is not None else ())):
+        for link in (self._pushes, self._settles):
             await link.close()
 
     async def _leave(self) -> None:
         """Hand back what is not settled, uncounted; what a thread still runs stays until its lease ends."""
         owner = self._owner
-        if not owner.fresh or self._fetch is not None:
+        if not owner.fresh or self._consumer.began:
             running = ids_of(delivery for delivery in owner.held.values() if delivery.running)
             owner.held.clear()
             await self._settles.call(owner.leave(owner.name, running))
@@ -170,14 +152,8 @@ class RedisStreamQueue(MessageQueue):
         return batch[0]
 
     async def pop_many(self, limit: int) -> list[Delivery]:
-        fetch = self._consume()
-        if fetch.ready and self.clock.monotonic() >= self._owner.until:
-            await self.extend([])  # nobody renewed the lease of what nobody popped
-        deliveries = await fetch.pop(limit)
-        name = self._owner.name
-        if deliveries and deliveries[0].receipt.owner != name:  # the lease was ended while they lay ready
-            deliveries = [delivery for delivery in deliveries if delivery.receipt.owner == name]
-        return deliveries
+        self._check_open()
+        return await self._consumer.pop(limit)
 
     async def take(self, match: Callable[[Message], bool], limit: int) -> list[Delivery]:
         self._check_open()
@@ -192,7 +168,9 @@ class RedisStreamQueue(MessageQueue):
 
     async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
         """Each goes on as an entry of its own at the tail, for this group only."""
-        return await self._go_on([(nack.delivery, self._copy(nack)) for nack in nacks], self._keys, leaving=False)
+        return await self._go_on(
+            [(nack.delivery, copy_of(nack, self._owner)) for nack in nacks], self._keys, leaving=False
+        )
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         self._check_open()
@@ -226,13 +204,6 @@ class RedisStreamQueue(MessageQueue):
         return await owner.settle(
             self._settles, list(copies), lambda ours: owner.move([copies[one] for one in ours], to, leaving=leaving)
         )
-
-    def _copy(self, nack: Nack) -> Copy:
-        message, only = nack.message or nack.delivery.message, "" if self._holds_letters else self._group
-        later = max(int(nack.delay * 1000) or -1, -1 if nack.message is None else delay_ms(nack.message, self.clock))
-        if message is None:
-            return Copy(nack.delivery, nack.delivery.raw, later)
-        return Copy(nack.delivery, wire.encode(attrs.evolve(message, group=only or message.group)), later, only)
 
     def _is_beside(self, to: MessageQueue) -> bool:
         """Whether one script reaches both: the same server and slot."""

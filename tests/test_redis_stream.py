@@ -13,6 +13,7 @@ from typing import Any
 import attrs
 import pytest
 
+from queues._redis_stream_owner import copy_of
 from queues.base import MessageQueue
 from queues.conformance import QueueConformance
 from queues.conformance.suite import MakeQueue, cancelled
@@ -184,7 +185,7 @@ async def test_events_whose_reply_was_lost_come_with_the_next_pop(
     queue, other = await streams.open(), await streams.open()
     await other.push_many(events(4))
     held = await taken(queue, 4 if waits else 1)
-    call = queue._fetches.call
+    call = queue._consumer._fetches.call
 
     async def cut(*commands: Any) -> Any:
         blocks = any("BLOCK" in command for command in commands)
@@ -196,7 +197,7 @@ async def test_events_whose_reply_was_lost_come_with_the_next_pop(
             raise QueueUnavailable("cut", may_have_been_stored=True)
         return answer
 
-    monkeypatch.setattr(queue._fetches, "call", cut)
+    monkeypatch.setattr(queue._consumer._fetches, "call", cut)
     with pytest.raises(QueueUnavailable):
         await queue.pop_many(2)
     held += await taken(queue, 3)
@@ -248,7 +249,7 @@ async def test_a_nack_whose_answer_was_lost_makes_one_copy(streams: Streams) -> 
     queue = await streams.open()
     await queue.push(event("e"))
     held = await taken(queue, 1)
-    again = queue._owner.move([queue._copy(Nack(held[0]))], queue._keys, leaving=False)
+    again = queue._owner.move([copy_of(Nack(held[0]), queue._owner)], queue._keys, leaving=False)
     await queue._settles.call(again)
     assert await queue.nack_many([Nack(held[0])]) == []
     assert streams.length() == 1
