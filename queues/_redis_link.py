@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import select
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,8 +20,8 @@ from .errors import ConfigurationError, QueueClosed, QueueUnavailable
 _TURNS = 5
 """Redirections and reloads after which a call is given up."""
 _READS = frozenset({
-    "HEXISTS", "HGET", "HGETALL", "HKEYS", "LINDEX", "LLEN", "LRANGE", "XLEN", "XPENDING", "XRANGE", "ZCARD", "ZRANGE",
-    "ZSCORE",
+    "GET", "HEXISTS", "HGET", "HGETALL", "HKEYS", "LINDEX", "LLEN", "LRANGE", "XLEN", "XPENDING", "XRANGE", "ZCARD",
+    "ZRANGE", "ZSCORE",
 })  # fmt: skip
 """Asked once more when a script before them had to be: they were to see what it did."""
 _NOTHING_RAN = (client.AuthenticationError, client.BusyLoadingError)
@@ -209,7 +210,12 @@ def _is_alive(connection: AbstractConnection) -> bool:
     So nobody has to wonder whether a command was run, and no reply is taken for that of another one.
     """
     reader: Any = connection._reader  # the client has no other way to ask without reading
-    return connection.is_connected and not (reader.at_eof() or reader.exception() or reader._buffer)
+    writer: Any = connection._writer
+    if not connection.is_connected or reader.at_eof() or reader.exception() or reader._buffer:
+        return False
+    heard = select.poll()  # what the event loop has had no time to read: a system call of a microsecond
+    heard.register(writer.get_extra_info("socket").fileno(), select.POLLIN)
+    return not heard.poll(0)
 
 
 async def finished(task: asyncio.Task[list[Any]]) -> list[Any]:

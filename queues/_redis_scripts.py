@@ -24,9 +24,13 @@ class Script:
     @classmethod
     def named(cls, name: str) -> Script:
         """Read it; nothing is sent."""
-        text = _read(name).encode()
-        sha = hashlib.sha1(text, usedforsecurity=False).hexdigest()
-        _texts[sha] = text
+        return cls.of(_read(name))
+
+    @classmethod
+    def of(cls, text: str) -> Script:
+        """The script with this text."""
+        sha = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+        _texts[sha] = text.encode()
         return cls(sha)
 
     def __call__(self, keys: Sequence[str | bytes], *arguments: Argument) -> Command:

@@ -108,6 +108,10 @@ class Node(RedisServer):
         """Whether it takes commands and knows so many nodes, each with slots."""
         return b"cluster_state:ok" in self.do("CLUSTER", "INFO") and len(self.owners()) == nodes
 
+    def owns(self, slot: int) -> bool:
+        """Whether that slot is this node's, as it knows itself."""
+        return any(part[0] <= slot <= part[1] and part[2][1] == self.port for part in self.do("CLUSTER", "SLOTS"))
+
     def owners(self) -> set[str]:
         """The nodes with slots, as this one knows them."""
         return {part[2][2].decode() for part in self.do("CLUSTER", "SLOTS")}
@@ -165,8 +169,8 @@ class Watcher(RedisServer):
 
     flags = ("--sentinel",)
 
-    def __init__(self, master: int) -> None:
-        super().__init__()
+    def __init__(self, master: int, **settings: Any) -> None:
+        super().__init__(**settings)
         for name in ("save", "appendonly", "bind"):
             self.settings.pop(name)
         self.lines = [
