@@ -15,7 +15,7 @@ from .message import Delivery
 
 BLOCK = 1.0
 """Seconds for which a fetch waits at the server."""
-_FIRST_GUESS = 256
+_FIRST_GUESS = 32 * 1024
 """Bytes that an event is taken to have before one was seen."""
 
 
@@ -42,8 +42,12 @@ class Claims:
         except QueueError:
             # What the server was asked may still happen: the number is not used again, and looked at later.
             self._number = None
-            self._in_doubt.append((self._owner.clock.monotonic() + 2 * BLOCK, number))
+            self.doubt(number)
             raise
+
+    def doubt(self, number: int) -> None:
+        """Look at this batch later: what became of it nobody knows."""
+        self._in_doubt.append((self._owner.clock.monotonic() + 2 * BLOCK, number))
 
     async def _claim(self, number: int, limit: int) -> list[Delivery]:
         owner, now = self._owner, self._owner.clock.monotonic()

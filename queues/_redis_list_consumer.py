@@ -28,8 +28,8 @@ class Consumer:
         self._timer = DelayTimer(
             looks=self._looks, bell=self._bell, key=owner.keys.bell, promote=owner.promote, clock=owner.clock
         )
-        claims = Claims(self._fetches, owner, self._timer.heard)
-        self._fetch = Fetch(claims.fetch, f"{server.name} is closed")
+        self._claims = Claims(self._fetches, owner, self._timer.heard)
+        self._fetch = Fetch(self._claims.fetch, f"{server.name} is closed")
         self._reaper: asyncio.Task[None] | None = None
 
     @property
