@@ -20,10 +20,12 @@ from queues.message import Message
 from queues.registry import open_queue
 from queues.url import QueueURL
 
+from .homes import Home
 from .ledger import Ledger, Ledgers
 
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
+FILE = Home("sqlite")
 
 
 def wait_until(condition: Callable[[], T], seconds: float = 60.0, what: str = "") -> T:
@@ -150,7 +152,7 @@ class Theatre:
             return [message async for message in queue.browse()]
 
     def freeze(self, child: Child) -> None:
-        """SIGSTOP, but not within a commit: stopped there, a process keeps the lock of the file, and others wait."""
+        """SIGSTOP; with SQLite not within a commit: stopped there, a process keeps the lock of the file."""
         while True:
             child.signal(signal.SIGSTOP)
             wait_until(lambda: child.stopped)
@@ -160,6 +162,8 @@ class Theatre:
             time.sleep(0.01)
 
     def _can_be_written(self) -> bool:
+        if not self.url.startswith("sqlite:"):
+            return True
         with closing(sqlite3.connect(self.directory / "events.db", timeout=1.0, isolation_level=None)) as connection:
             try:
                 connection.execute("BEGIN IMMEDIATE")
@@ -174,9 +178,9 @@ class Theatre:
 
 
 @contextmanager
-def theatre(tmp_path: Path, options: str = "") -> Iterator[Theatre]:
-    """A theatre on an SQLite file of its own. At the end no process is left."""
-    stage = Theatre(f"sqlite:///{tmp_path / 'events.db'}{options}", tmp_path)
+def theatre(directory: Path, home: Home = FILE, **options: object) -> Iterator[Theatre]:
+    """A theatre on a queue of its own, whose ledgers are in this directory. At the end no process is left."""
+    stage = Theatre(home.url(directory, **options), directory)
     try:
         yield stage
     finally:

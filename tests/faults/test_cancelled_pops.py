@@ -10,17 +10,18 @@ import pytest
 
 from queues.message import Message
 from queues.registry import open_queue
-from tests.stage import EVERY_HOME, address
+
+from .homes import Home, homes
 
 
-@EVERY_HOME
+@homes("channel", "reference", "sqlite", "list", "stream", "keyed")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("cancels", [300, pytest.param(2_000, marks=pytest.mark.soak)])
-async def test_pops_cancelled_at_random_lose_nothing(home: str, cancels: int, tmp_path: Path) -> None:
+async def test_pops_cancelled_at_random_lose_nothing(home: Home, cancels: int, tmp_path: Path) -> None:
     """F08: each event is handed out once, whatever was cancelled, by this owner or by the next."""
     dice, got = random.Random(cancels), list[str]()
     events = [Message(type="faults.popped", id=str(n), source="/t", key=str(n % 7)) for n in range(cancels)]
-    queue = open_queue(address(home, tmp_path))
+    queue = open_queue(home.url(tmp_path))
     async with queue:
         pushed = 0
         for _ in range(cancels):

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from .checker import check
+from .homes import EVERY_HOME, Home, homes
 from .programs import Child, Theatre, theatre, wait_until
 
 soak = pytest.mark.soak
@@ -18,17 +19,18 @@ HELD = 2 * PREFETCH + WORKERS
 """The most that one process holds, fetched and not settled."""
 
 
+@EVERY_HOME
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
-    ("kills", "events", "keys", "rate"), [(5, 5_000, 100, 800), pytest.param(20, 100_000, 1_000, 2_000, marks=soak)]
+    ("kills", "events", "keys", "rate"), [(5, 5_000, 100, 1_200), pytest.param(20, 100_000, 1_000, 2_000, marks=soak)]
 )
 def test_killed_workers_lose_nothing_and_repeat_little(
-    kills: int, events: int, keys: int, rate: int, tmp_path: Path
+    home: Home, *, kills: int, events: int, keys: int, rate: int, tmp_path: Path
 ) -> None:
     """F01: lost 0; duplicates at most what the killed ones held; orphans are back in time; 0 inversions per key."""
     lease, options = 2.0, {"workers": WORKERS, "prefetch": PREFETCH}
-    with theatre(tmp_path, "?lease=2") as stage:
-        workers = [stage.worker(**options), stage.worker(**options)]
+    with theatre(tmp_path, home, lease=lease) as stage:
+        workers = [stage.worker(**options) for _ in range(2 if events < 100_000 or home.kind == "sqlite" else 4)]
         for worker in workers:
             worker.ready()
         enough = tmp_path / "enough"
@@ -45,7 +47,8 @@ def test_killed_workers_lose_nothing_and_repeat_little(
         stage.dead_letters()
         verdict = check(tmp_path)
         assert verdict.sent >= events
-        assert (verdict.lost, verdict.phantom, verdict.inversions) == ([], [], [])
+        assert (verdict.lost, verdict.phantom) == ([], [])
+        assert verdict.inversions == [] or not home.keyed
         assert verdict.duplicates <= kills * HELD
         assert verdict.dead == 0
         began = stage.lines("began")
@@ -66,14 +69,15 @@ def kill_in_the_middle(stage: Theatre, victim: Child) -> tuple[float, list[str]]
     return moment, stage.running(victim)
 
 
+@homes("sqlite", "list", "stream", full_size=("keyed",))
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("lease", [1.5, pytest.param(30.0, marks=soak)])
 def test_a_worker_that_was_stopped_for_longer_than_its_lease_settles_nothing_any_more(
-    lease: float, tmp_path: Path
+    home: Home, lease: float, tmp_path: Path
 ) -> None:
     """F03: its stale acks are refused, all of them, and no event runs more than twice."""
     options: dict[str, Any] = {"workers": 4, "prefetch": 4}
-    with theatre(tmp_path, f"?lease={lease:g}") as stage:
+    with theatre(tmp_path, home, lease=lease) as stage:
         stopped = stage.worker(**options).ready()
         stage.producer(count=60, keys=60, work=0.2).finished()
         wait_until(lambda: len(stage.running(stopped)) == 4)
@@ -93,17 +97,18 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_settles_nothing_any
         assert said[1]["lost_leases"] == 0
 
 
+@homes("sqlite", "list", "stream", full_size=("keyed",))
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("lease", "short", "long"), [(3.0, 1.2, 5.0), pytest.param(30.0, 5.0, 40.0, marks=soak)]
+    ("lease", "short", "long"), [(2.0, 0.9, 3.0), pytest.param(30.0, 5.0, 40.0, marks=soak)]
 )  # fmt: skip
 def test_an_event_loop_that_is_blocked_loses_its_lease_only_after_its_time(
-    lease: float, short: float, long: float, tmp_path: Path
+    home: Home, lease: float, short: float, long: float, tmp_path: Path
 ) -> None:
     """F04: shorter, no redelivery, however long the handler runs besides; longer, one, the stale ack is refused, and a
     warning names the handler.
     """
-    with theatre(tmp_path, f"?lease={lease:g}") as stage:
+    with theatre(tmp_path, home, lease=lease) as stage:
         blocked = stage.worker(workers=1, prefetch=1).ready()
         act = {"0": f"block:{short}:{blocked.name}"}
         stage.producer(count=1, keys=1, act=act, least=lease, work=lease).finished()
@@ -123,10 +128,11 @@ def test_an_event_loop_that_is_blocked_loses_its_lease_only_after_its_time(
         assert "the event loop has stood still for 1 s in handler work" in blocked.errors
 
 
+@homes("sqlite", "list", "stream", full_size=("keyed",))
 @pytest.mark.timeout(300)
-def test_a_worker_killed_while_its_dead_letters_cannot_be_written_loses_nothing(tmp_path: Path) -> None:
+def test_a_worker_killed_while_its_dead_letters_cannot_be_written_loses_nothing(home: Home, tmp_path: Path) -> None:
     """F38: what should be dead was not acked, so it comes back and is dead in the end."""
-    with theatre(tmp_path, "?lease=1") as stage:
+    with theatre(tmp_path, home, lease=1) as stage:
         victim = stage.worker(attempts=1, no_letters=True).ready()
         stage.producer(count=20, keys=10, act={str(number): "fails" for number in range(5)}).finished()
         wait_until(lambda: stage.count("began") == 20 and stage.count("ended") == 15)
@@ -155,12 +161,13 @@ def supervised(stage: Theatre, done: Any, **options: Any) -> int:
     return deaths
 
 
+@EVERY_HOME
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("act", ["segfault", "killed"])
-def test_an_event_that_kills_its_process_is_dead_after_three_deaths(act: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("act", ["segfault", pytest.param("killed", marks=soak)])
+def test_an_event_that_kills_its_process_is_dead_after_three_deaths(home: Home, act: str, tmp_path: Path) -> None:
     """F10: with the reason; its neighbours are neither lost nor blamed."""
     events = 300
-    with theatre(tmp_path, "?lease=1") as stage:
+    with theatre(tmp_path, home, lease=1) as stage:
         stage.producer(count=events, keys=50, work=0.02, act={"100": act}).finished()
         deaths = supervised(
             stage, lambda: stage.count("ended") == events - 1 and finished(stage), workers=8, prefetch=8
@@ -171,7 +178,8 @@ def test_an_event_that_kills_its_process_is_dead_after_three_deaths(act: str, tm
         assert "died in each of 3 runs" in letter.dead.error
         assert deaths == 3
         verdict = check(tmp_path)
-        assert (verdict.lost, verdict.dead, verdict.inversions) == ([], 1, [])
+        assert (verdict.lost, verdict.dead) == ([], 1)
+        assert verdict.inversions == [] or not home.keyed
         assert verdict.duplicates <= deaths * 24
 
 
@@ -179,10 +187,11 @@ def finished(stage: Theatre) -> bool:
     return bool(stage.dead_letters())
 
 
+@homes("sqlite", full_size=("list", "stream", "keyed"))
 @pytest.mark.timeout(300)
-def test_an_event_that_needs_more_memory_than_there_is_fails_and_kills_nobody(tmp_path: Path) -> None:
+def test_an_event_that_needs_more_memory_than_there_is_fails_and_kills_nobody(home: Home, tmp_path: Path) -> None:
     """F10, F42: MemoryError under RLIMIT_AS is a failed run: tried again, then a dead letter; others go on."""
-    with theatre(tmp_path, "?lease=2") as stage:
+    with theatre(tmp_path, home, lease=2) as stage:
         worker = stage.worker(workers=4, prefetch=8, attempts=3).ready()
         stage.producer(count=200, keys=50, work=0.01, act={"50": "memory"}).finished()
         wait_until(lambda: stage.count("ended") == 199 and finished(stage))
@@ -197,7 +206,7 @@ def test_an_event_that_needs_more_memory_than_there_is_fails_and_kills_nobody(tm
 @pytest.mark.timeout(300)
 def test_an_interrupt_out_of_a_handler_ends_the_process_and_acks_nothing(tmp_path: Path) -> None:
     """F42: KeyboardInterrupt is passed on."""
-    with theatre(tmp_path, "?lease=1") as stage:
+    with theatre(tmp_path, lease=1) as stage:
         worker = stage.worker(workers=1).ready()
         stage.producer(count=1, keys=1, act={"0": "interrupted"}).finished()
         wait_until(lambda: not worker.alive)

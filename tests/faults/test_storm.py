@@ -6,7 +6,7 @@ import asyncio
 import itertools
 import random
 from collections import defaultdict
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,11 @@ from typing import Any
 import pytest
 
 from notification import Context, EventDispatcher, Message, RetryLater, RetryPolicy
-from queues.clock import ManualClock
+from queues.clock import SYSTEM_CLOCK, Clock, ManualClock
 from queues.registry import open_queue
-from tests.stage import EVERY_HOME, Breakable, Parcel, address, passing, stopped
+from tests.stage import PATIENCE, Breakable, Parcel, passing, stopped
+
+from .homes import ON_REDIS, Home, homes
 
 EVENTS = 120
 
@@ -24,9 +26,11 @@ EVENTS = 120
 class Storm:
     """One throw of the dice: how the dispatchers are set up, what handlers do, and what was seen."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, home: Home) -> None:
         self.dice = random.Random(seed)
-        self.clock = ManualClock()
+        self.clock: Clock = SYSTEM_CLOCK if home.kind in ON_REDIS else ManualClock()
+        self.unit = 0.005 if home.kind in ON_REDIS else 1.0
+        """What a second of the storm takes: the clock of a server can't be moved."""
         self.keys = self.dice.choice([1, 3, 9])
         self.second = self.dice.random() < 0.4
         self.runs: dict[int, list[int]] = defaultdict(list)
@@ -34,11 +38,11 @@ class Storm:
         self._running: set[int] = set()
 
     def dispatcher(self, queue: Breakable) -> EventDispatcher:
-        pick = self.dice.choice
-        retry = RetryPolicy(attempts=4, initial=pick([0, 0.5, 2]), max=4)
+        pick, unit = self.dice.choice, self.unit
+        retry = RetryPolicy(attempts=4, initial=pick([0, 0.5, 2]) * unit, max=4 * unit)
         made = EventDispatcher(
-            queue, clock=self.clock, retry=retry, hold=pick([0, 0.7, 3]), prefetch=pick([1, 5, 50]),
-            handler_timeout=pick([2, 50]),
+            queue, clock=self.clock, retry=retry, hold=pick([0, 0.7, 3]) * unit, prefetch=pick([1, 5, 50]),
+            handler_timeout=pick([2, 50]) * unit,
         )  # fmt: skip
         made.on(Parcel)(self.carry)
         if self.second:
@@ -62,13 +66,25 @@ class Storm:
         if what < 0.15:
             raise OSError
         if what < 0.22 and attempt < 4:
-            raise RetryLater(self.dice.choice([0, 0.3, 1, 5]))
+            raise RetryLater(self.dice.choice([0, 0.3, 1, 5]) * self.unit)
         if what < 0.25 and attempt < 3:
-            await self.clock.sleep(100)
+            await self.clock.sleep(100 * self.unit)
 
     async def weigh(self, parcel: Parcel) -> None:
         if self.dice.random() < 0.2:
             raise OSError
+
+    async def passes(self, awaitable: Awaitable[Any]) -> Any:
+        """Wait for it, while the clock moves on."""
+        if isinstance(self.clock, ManualClock):
+            return await passing(self.clock, awaitable, 0.25)
+        return await asyncio.wait_for(awaitable, PATIENCE)
+
+    async def stop(self, dispatcher: EventDispatcher) -> None:
+        if isinstance(self.clock, ManualClock):
+            await stopped(dispatcher, self.clock, 2)
+        else:
+            await dispatcher.stop(grace=2)
 
     async def outages(self, queues: list[Breakable]) -> None:
         """Two methods at a time stop working, again and again."""
@@ -87,19 +103,38 @@ async def consuming(storm: Storm, queues: list[Breakable]) -> AsyncIterator[list
         await dispatcher.start(workers=storm.dice.choice([1, 2, 8]))
     yield dispatchers
     for dispatcher in dispatchers:
-        await stopped(dispatcher, storm.clock, 2)
+        await storm.stop(dispatcher)
 
 
-@EVERY_HOME
+def seeds(small: int) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(
+        "seed", [*range(small), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(small, 100))]
+    )
+
+
+@homes("channel", "reference", "sqlite")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seed", [*range(4), *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(4, 100))])
+@seeds(4)
 async def test_whatever_happens_nothing_is_lost_and_no_key_loses_its_order(
-    home: str, seed: int, tmp_path: Path
+    home: Home, seed: int, tmp_path: Path
 ) -> None:
     """Each event is handled or dead, and all its runs come before those of the next one of its key."""
-    storm = Storm(seed)
-    url = f"channel://storm{seed}" if home == "channel" else address(home, tmp_path)
-    queues = [Breakable(open_queue(url)) for _ in range(storm.dice.choice([1, 2]))]
+    await weather(home, seed, tmp_path)
+
+
+@homes("list", "stream", full_size=("keyed",))
+@pytest.mark.timeout(300)
+@seeds(2)
+async def test_on_redis_nothing_is_lost_and_no_key_loses_its_order(home: Home, seed: int, tmp_path: Path) -> None:
+    """The same in real time; without KEYED, of one dispatcher."""
+    await weather(home, seed, tmp_path)
+
+
+async def weather(home: Home, seed: int, tmp_path: Path) -> None:
+    """One storm, and what it left."""
+    storm = Storm(seed, home)
+    url = f"channel://storm{seed}" if home.kind == "channel" else home.url(tmp_path)
+    queues = [Breakable(open_queue(url)) for _ in range(storm.dice.choice([1, 2]) if home.keyed else 1)]
     async with consuming(storm, queues) as dispatchers:
         outages = asyncio.ensure_future(storm.outages(queues))
         for number in range(EVENTS):
@@ -108,7 +143,7 @@ async def test_whatever_happens_nothing_is_lost_and_no_key_loses_its_order(
                 await asyncio.sleep(0.001)
         await outages
         for dispatcher in dispatchers:
-            await passing(storm.clock, dispatcher.join(), 0.25)
+            await storm.passes(dispatcher.join())
         letters = [letter for one in dispatchers for letter in await browsed(one)]
     dead = {numbers(letter) for letter in letters if "carry" in letter.handlers}
     assert {(number % storm.keys, number) for number in range(EVENTS)} - storm.done - dead == set()
