@@ -22,10 +22,13 @@ from notification import open_queue, register_queue
 from queues.conformance import QueueConformance
 from queues.conformance.suite import MakeQueue
 
+from .redis_server import Start
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = ROOT / "examples"
 NUMBERED = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
 WEB = EXAMPLES / "05_web_service.py"
+ON_REDIS = EXAMPLES / "13_two_services.py"
 PATIENCE = 60.0
 AS_TESTS = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function"]
 ORDER = {"order_id": "A-1", "quantity": 2}
@@ -98,12 +101,12 @@ class Service:
 # -- every one
 
 
-def run(path: Path, directory: Path) -> str:
+def run(path: Path, directory: Path, *arguments: str) -> str:
     """As a user would run it; nothing but what it prints may be seen."""
     words = AS_TESTS if "import pytest" in path.read_text() else []
     (directory / path.name).write_text(path.read_text())
     done = subprocess.run(
-        [sys.executable, "-W", "error", *words, path.name],
+        [sys.executable, "-W", "error", *words, path.name, *arguments],
         cwd=directory, capture_output=True, text=True, timeout=PATIENCE,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
@@ -121,7 +124,7 @@ def serve(_: Path, directory: Path) -> str:
 RUNS: dict[Path, Callable[[Path, Path], str]] = {path: serve if path == WEB else run for path in NUMBERED}
 
 
-@pytest.mark.parametrize("path", NUMBERED, ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [path for path in NUMBERED if path != ON_REDIS], ids=lambda path: path.stem)
 def test_an_example_prints_what_it_says(path: Path, tmp_path: Path) -> None:
     """A copy of it, in an empty directory, with warnings as errors."""
     printed = RUNS[path](path, tmp_path)
@@ -169,6 +172,32 @@ def test_the_first_example_is_the_program_of_the_readme() -> None:
     docstring, *program = ast.parse((EXAMPLES / "01_hello.py").read_text()).body
     assert isinstance(docstring, ast.Expr)
     assert list(map(ast.unparse, program)) == list(map(ast.unparse, ast.parse(page).body))
+
+
+# -- two services and a Redis
+
+
+def test_the_two_services_print_what_they_say(tmp_path: Path, redis_server: Start) -> None:
+    """Twice, on the same server: one run leaves nothing to the next."""
+    server = redis_server()
+    for _ in range(2):
+        printed = run(ON_REDIS, tmp_path, server.url)
+        assert re.fullmatch(as_pattern(printed_by(ON_REDIS)), printed), printed
+        billing, shop = re.findall(r"process (\d+)", printed)
+        assert billing != shop
+    assert not server.admin.keys("*:own:*")
+
+
+@pytest.mark.parametrize("words", [[], ["redis://127.0.0.1:1/0"]], ids=["none", "none there"])
+def test_the_two_services_say_that_they_need_a_redis(words: list[str], tmp_path: Path) -> None:
+    """In one line."""
+    environment = {name: value for name, value in os.environ.items() if name != "NOTIFICATION_QUEUE"}
+    done = subprocess.run(
+        [sys.executable, str(ON_REDIS), *words], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        timeout=PATIENCE,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    assert re.fullmatch(r"(say where|no Redis there): redis://.*\n", done.stderr)
 
 
 # -- the web service
