@@ -211,7 +211,10 @@ def _is_alive(connection: AbstractConnection) -> bool:
     """
     reader: Any = connection._reader  # the client has no other way to ask without reading
     writer: Any = connection._writer
+    parser: Any = connection._parser
     if not connection.is_connected or reader.at_eof() or reader.exception() or reader._buffer:
+        return False
+    if parser._reader.has_data():
         return False
     heard = select.poll()  # what the event loop has had no time to read: a system call of a microsecond
     heard.register(writer.get_extra_info("socket").fileno(), select.POLLIN)

@@ -59,7 +59,6 @@ class Server:
         self.name = f"{url.scheme.removesuffix('+stream')}://{','.join(url.hosts) or url.path}"
         self._hosts = [_address(host, _SENTINEL_PORT if self._kind == "sentinel" else _PORT) for host in url.hosts]
         self._at: Address | None = None
-        self._trust: ssl.SSLContext | None = None
         self._login: dict[str, Any] = {"username": url.username, "password": url.password, "db": self._database()}
         self._check()
 
@@ -165,9 +164,7 @@ class Server:
         if not self._tls:
             return Connection(host=host, port=port, **settings)
         connection = SSLConnection(host=host, port=port, **settings)
-        if self._trust is None:
-            self._trust = self._trusted()
-        connection.ssl_context.context = self._trust
+        connection.ssl_context.context = self._trusted()
         return connection
 
     async def _opened(self, connection: AbstractConnection, of: int) -> AbstractConnection:
@@ -178,6 +175,10 @@ class Server:
                 await connection.send_command("HELLO", 2)
                 greeting: Any = await connection.read_response()
             self.check(greeting)
+        except TimeoutError:
+            silent = self._tls and not connection.is_connected
+            await connection.disconnect(nowait=True)
+            raise client.TimeoutError("no answer, or none with TLS; redis:// is without" if silent else "") from None
         except BaseException:
             await connection.disconnect(nowait=True)
             raise
@@ -199,11 +200,15 @@ class Server:
         return {**self._settings(), "username": options.sentinel_username, "password": password, "db": 0}
 
     def _trusted(self) -> ssl.SSLContext:
-        """Whom we believe, and who we are. Raises what `ssl` raises."""
+        """Whom we believe, and who we are: read for each connection, because certificates are renewed."""
         options = self._options
-        context = ssl.create_default_context(cafile=options.ca_file)
-        if options.cert_file:
-            context.load_cert_chain(options.cert_file, options.key_file)
+        try:
+            context = ssl.create_default_context(cafile=options.ca_file)
+            if options.cert_file:
+                context.load_cert_chain(options.cert_file, options.key_file, password="")  # or it asks on the terminal
+        except OSError as error:
+            files = "?ca_file=, ?cert_file= or ?key_file="
+            raise ConfigurationError(f"{self.name}: what {files} names can't be used: {error}") from error
         return context
 
     def _database(self) -> int:

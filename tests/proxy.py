@@ -199,7 +199,7 @@ class _Connection:
         await sending
 
     async def _send(self, held: asyncio.Queue[tuple[float, bytes]], writer: asyncio.StreamWriter, way: Way) -> None:
-        loop = asyncio.get_running_loop()
+        loop, chunk = asyncio.get_running_loop(), b"?"
         with contextlib.suppress(OSError):
             while True:
                 due, chunk = await held.get()
@@ -210,8 +210,8 @@ class _Connection:
                     writer.write_eof()
                     return
                 await self._write(chunk, writer, way)
-        while (await held.get())[1]:  # nobody to send it to: its source must not wait
-            pass
+        while chunk:  # nobody to send it to: its source must not wait
+            _, chunk = await held.get()
 
     async def _write(self, chunk: bytes, writer: asyncio.StreamWriter, way: Way) -> None:
         chunk, cut = way.admitted(chunk)
