@@ -9,13 +9,17 @@ import shlex
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from attrs import evolve
 
 from notification import DeadLetter, Message, open_queue
+from queues._redis_acl import rules
+
+from .redis_cli import redis_cli
+from .redis_server import RedisServer, Start
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = [
@@ -41,16 +45,21 @@ TESTS = [block for block in PROGRAMS if "def test_" in block[2]]
 COMMANDS = [
     line
     for name, _, text in blocks("sh")
-    for line in text.splitlines()
+    for line in text.replace("\\\n", " ").splitlines()
     if line.strip() and "queue_plugin" not in name  # that package has a test of its own
 ]
+SESSIONS = [block for block in blocks("sh") if "redis-cli " in block[2]]
+REDIS = "localhost:6379"
+"""Where the documents say that a Redis is."""
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=lambda block: f"{block[0]}:{block[1]}")
-def test_every_program_in_a_document_runs(block: tuple[str, int, str], tmp_path: Path) -> None:
-    """A block is a program of its own."""
+def test_every_program_in_a_document_runs(
+    block: tuple[str, int, str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:  # fmt: skip
+    """A block is a program of its own; one that names a Redis finds an empty one."""
     program = tmp_path / "program.py"
-    program.write_text(block[2])
+    program.write_text(_at_ours(block[2], request))
     done = subprocess.run(
         [sys.executable, "-W", "error", str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
@@ -106,11 +115,12 @@ def test_every_test_in_a_document_passes(block: tuple[str, int, str], tmp_path: 
 
 
 @pytest.mark.parametrize("line", [line for line in COMMANDS if line.startswith("notification ")])
-def test_every_command_in_a_document_works(line: str, tmp_path: Path) -> None:
+def test_every_command_in_a_document_works(line: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
     """On a queue with a dead letter; what runs until Ctrl-C runs until Ctrl-C."""
+    line = _at_ours(line, request)
     (tmp_path / "shop.py").write_text(PROGRAMS[0][2])
     (tmp_path / "events.ndjson").write_text('{"type": "order.shipped", "data": {"account_id": 7, "order_id": "A-1"}}\n')
-    asyncio.run(_bury(tmp_path))
+    asyncio.run(_fill(f"sqlite:///{tmp_path}/events.db"))
     words = shlex.split(line.replace(" ID ", " a-1 "), comments=True)
     environment = {**os.environ, "EDITOR": "sed -i s/7/8/"}
     with subprocess.Popen(
@@ -118,9 +128,13 @@ def test_every_command_in_a_document_works(line: str, tmp_path: Path) -> None:
         stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     ) as process:  # fmt: skip
         try:
-            if {"run", "--watch", "--follow"} & set(words):
-                assert process.stdout is not None
+            assert process.stdout is not None
+            assert process.stderr is not None
+            if {"--watch", "--follow"} & set(words):
                 assert process.stdout.readline()
+                process.send_signal(signal.SIGINT)
+            elif "run" in words:
+                assert any("consuming" in line for line in process.stderr)
                 process.send_signal(signal.SIGINT)
             _, errors = process.communicate(timeout=30)
         finally:
@@ -129,16 +143,61 @@ def test_every_command_in_a_document_works(line: str, tmp_path: Path) -> None:
     assert "Traceback" not in errors
 
 
-async def _bury(directory: Path) -> None:
+@pytest.mark.parametrize("block", SESSIONS, ids=lambda block: f"{block[0]}:{block[1]}")
+async def test_every_line_of_redis_cli_in_a_document_works(block: tuple[str, int, str], redis_server: Start) -> None:
+    """Line by line on a server where events wait, are handled, delayed and dead, in a list or in a stream."""
+    server = redis_server()
+    url = server.queue("notification:events")
+    if "XLEN" in block[2]:
+        url = server.queue("notification:events", scheme="redis+stream", group="mail")
+    await _fill(url)
+    async with open_queue(url) as queue:
+        await queue.push(Message(type="order.shipped", id="d", source="/shop"))
+        await queue.pop()
+        for line in block[2].replace("\\\n", " ").splitlines():
+            command, *words = shlex.split(line, comments=True)
+            assert command == "redis-cli"
+            assert await asyncio.to_thread(redis_cli, server.url, *words) not in {"", "0"}, line
+
+
+def test_the_user_of_the_readme_may_do_what_a_queue_needs(redis_server: Start) -> None:
+    """And nothing else: the list of commands is the one that the tests of the queues run under."""
+    [line] = [line for line in COMMANDS if "ACL SETUSER" in line]
+    *_, user, enabled, password = shlex.split(line)[:6]
+    assert (enabled, password) == ("on", ">secret")
+    assert sorted(shlex.split(line)[6:]) == sorted(rules("notification:events"))
+    server = redis_server()
+    redis_cli(server.url, *shlex.split(line)[1:])
+    for scheme in ("redis", "redis+stream"):
+        server.admin.flushdb()
+        url = server.queue("notification:events", scheme=scheme)
+        asyncio.run(_fill(url.replace("://", f"://{user}:secret@")))
+
+
+def _at_ours(text: str, request: pytest.FixtureRequest) -> str:
+    """The same with a server of the tests in place of the one that it names."""
+    if REDIS not in text:
+        return text
+    server: RedisServer = request.getfixturevalue("redis_server")()
+    return text.replace(REDIS, f"127.0.0.1:{server.port}")
+
+
+async def _fill(url: str) -> None:
+    """Let an event wait in this queue, and, elsewhere than in a file, another one be delayed; two are dead."""
     dead = DeadLetter(reason="attempts", error="ConnectionError: no answer", handler="tell_the_customer")
     data = {"account_id": 7, "order_id": "A-1"}
     died = [evolve(dead, time=datetime.now(UTC)), DeadLetter(reason="rejected")]
-    async with open_queue(f"sqlite:///{directory}/events.db") as queue:
-        await queue.push(Message(type="order.shipped", id="b", source="/shop", data=data))
-    async with open_queue(f"sqlite:///{directory}/events.db?queue=events.dead&order=none") as queue:
+    message = Message(type="order.shipped", id="b", source="/shop", data=data)
+    async with open_queue(url) as queue:
+        await queue.push(message)
+        await queue.release([await queue.pop()])  # a group of a stream begins with its first pop
+        if not url.startswith("sqlite"):
+            await queue.push(evolve(message, id="c", not_before=datetime.now(UTC) + timedelta(hours=1)))
+        assert queue.url is not None
+        letters = queue.url.sibling("dead")
+    async with open_queue(letters) as queue:
         for number, why in enumerate(died, 1):
-            message = Message(type="order.shipped", id=f"a-{number}", source="/shop", data=data, dead=why)
-            await queue.push(message)
+            await queue.push(evolve(message, id=f"a-{number}", dead=why))
 
 
 def test_links_between_documents_lead_somewhere() -> None:
