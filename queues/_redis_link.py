@@ -15,6 +15,7 @@ from redis.asyncio.connection import AbstractConnection
 from ._redis_errors import ERRORS, is_wrong_server, meaning, refusal
 from ._redis_scripts import Command, text_of
 from ._redis_server import Server
+from .clock import patience
 from .errors import ConfigurationError, QueueClosed, QueueUnavailable
 
 _TURNS = 5
@@ -114,7 +115,7 @@ class Link:
 
     async def _exchange(self, connection: AbstractConnection, packed: Sequence[bytes]) -> list[Any]:
         replies: list[Any] = []
-        async with asyncio.timeout(self._patience):
+        async with patience(self._patience):
             await connection.send_packed_command(packed, False)
             for _ in packed:
                 try:

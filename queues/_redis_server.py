@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import inspect
 import os
 import re
@@ -15,6 +14,7 @@ import attrs
 from redis import exceptions as client
 from redis.asyncio.connection import AbstractConnection, Connection, SSLConnection, UnixDomainSocketConnection
 
+from .clock import patience
 from .errors import ConfigurationError, QueueUnavailable, escape
 from .url import QueueURL, Seconds
 
@@ -145,7 +145,7 @@ class Server:
     async def _ask(self, host: str, port: int, service: str) -> Any:
         sentinel = self._to(host, port, self._sentinel_settings())
         try:
-            async with asyncio.timeout(self._options.connect_timeout / len(self._hosts)):
+            async with patience(self._options.connect_timeout / len(self._hosts)):
                 await sentinel.connect()  # type: ignore[no-untyped-call]  # the client has no types there
                 await sentinel.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", service)
                 return await sentinel.read_response()
@@ -170,7 +170,7 @@ class Server:
     async def _opened(self, connection: AbstractConnection, of: int) -> AbstractConnection:
         """Connected, logged in and looked at, within its part of the time for all candidates."""
         try:
-            async with asyncio.timeout(self._options.connect_timeout / of):
+            async with patience(self._options.connect_timeout / of):
                 await connection.connect()  # type: ignore[no-untyped-call]  # the client has no types there
                 await connection.send_command("HELLO", 2)
                 greeting: Any = await connection.read_response()

@@ -68,6 +68,14 @@ class SystemClock(Clock):
         return asyncio.get_running_loop().call_later(max(0.0, when - time.monotonic()), callback)
 
 
+def patience(seconds: float) -> asyncio.Timeout:
+    """`async with patience(3):` raises TimeoutError after so many real seconds, whatever a test's clock says.
+
+    For what is outside of the process and moves with no clock of ours: a server that does not answer.
+    """
+    return asyncio.timeout(seconds)
+
+
 class ManualClock(Clock):
     """A clock that stands still until a test advances it."""
 
