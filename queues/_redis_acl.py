@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-CONNECTION = ("auth", "hello", "ping", "select", "time")
+CONNECTION = ("auth", "hello", "select", "time")
 SCRIPTS = ("evalsha", "script|load")
 LIST = (
-    "blmove", "blpop", "brpop", "del", "exists", "get", "hdel", "hexists", "hget", "hkeys", "hset", "incr", "incrby",
+    "blmove", "blpop", "brpop", "del", "get", "hdel", "hexists", "hget", "hkeys", "hset", "incr", "incrby",
     "lindex", "llen", "lmove", "lpush", "lrange", "lrem", "ltrim", "rpop", "rpush", "sadd", "sort", "spop", "zadd",
     "zcard", "zcount", "zrange", "zrangebyscore", "zrem", "zremrangebyscore", "zscore",
 )  # fmt: skip

@@ -58,6 +58,12 @@ class Redis:
         _, _, place = self.url.rpartition("://")
         return f"redis://{name}:{PASSWORD}@{place.rpartition('@')[2]}"
 
+    def assert_that_the_rules_suffice(self) -> None:
+        """The user of `limited` was never refused anything, in all tests."""
+        log: Any = self.admin.acl_log()
+        refused = [line for line in log if line["username"] == "limited" and line["reason"] in {"command", "key"}]
+        assert refused == []
+
 
 class RedisServer(Redis):
     """A server of our own. settings: of redis.conf, `maxmemory="2mb"`, `_` for `-`, a tuple for several words.
@@ -178,12 +184,14 @@ def redis() -> Iterator[Redis]:
     url = os.environ.get("TEST_REDIS_URL")
     if url:
         admin = client.Redis.from_url(url)
-        yield Redis(url.partition("?")[0], admin)
+        yield (shared := Redis(url.partition("?")[0], admin))
+        shared.assert_that_the_rules_suffice()
         admin.close()
         return
     need_redis()
     with RedisServer() as server:
         yield server
+        server.assert_that_the_rules_suffice()
 
 
 @pytest.fixture

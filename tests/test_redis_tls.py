@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from queues._redis_acl import rules
 from queues.errors import ConfigurationError, QueueError, QueueUnavailable
 
 from .redis_groups import Authority, TLSServer
@@ -128,7 +129,7 @@ async def test_no_secret_is_seen_on_any_way_of_failing(
             async with linked(url):
                 pass
         shown += ["".join(traceback.format_exception(caught.value)), repr(caught.value)]
-    async with linked(redis.limited()) as link:
+    async with linked(redis.user("short", *rules())) as link:
         server = link._server
         for command in (("KEYS", "*"), ("NOSUCH",), ("LPUSH",), ("LPUSH", "x")):
             with pytest.raises(QueueError) as refused:
