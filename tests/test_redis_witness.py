@@ -161,6 +161,23 @@ async def test_redis_cli_shows_who_works(redis: Redis) -> None:
     assert cli(redis, "LLEN", name) == "1"
 
 
+async def test_redis_cli_counts_what_waits_behind_an_event_of_its_key(redis: Redis) -> None:
+    """Parked beside the list while somebody has an event of the key, and handed out afterwards."""
+    url, name = named(redis)
+    async with open_queue(f"{url}&order=key") as ours, open_queue(f"{url}&order=key") as theirs:
+        await ours.push_many([Message(type="a", id=str(number), source="/s", key="k") for number in range(3)])
+        [first] = await ours.pop_many(1)
+        pop = asyncio.ensure_future(theirs.pop())
+        while cli(redis, "GET", f"{{{name}}}:parked") != "2":
+            await asyncio.sleep(0.005)
+        assert cli(redis, "LLEN", name) == "0"
+        assert await ours.size() == 2
+        await ours.ack_many([first])
+        second = await asyncio.wait_for(pop, 10)
+        assert second.expect().id == "1"
+        await theirs.ack_many([second])
+
+
 # -- redis-cli and a stream
 
 
