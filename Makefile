@@ -10,7 +10,7 @@ CODE := notification queues workers examples tests
 PIP := $(PY) -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help install run test lint bench soak clean
+.PHONY: help install run test lint servers bench soak clean
 
 help: ## show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,7 +22,7 @@ install: .venv/.installed ## set up .venv with the project in it
 run: .venv/.installed ## run the example shop over its events, or over EVENTS
 	@$(PY) -m examples.replay $(if $(EVENTS),"$(EVENTS)") $(if $(QUEUE),--queue "$(QUEUE)") --workers $(WORKERS)
 
-test: lint ## install what the tests need, lint, type-check, test
+test: lint servers ## install what the tests need, lint, type-check, test
 	$(PY) -m pytest -m "not soak"
 
 lint: .venv/.installed-test ## ruff, mypy --strict, pyright
@@ -31,12 +31,15 @@ lint: .venv/.installed-test ## ruff, mypy --strict, pyright
 	$(PY) -m mypy --strict
 	$(PY) -m pyright
 
+servers: .venv/.installed-test
+	@if [ -x .ci/redis ]; then .ci/redis; fi
+
 bench: .venv/.installed-test ## throughput, latency, and the cost of each stage
 	$(PY) -m tests.benchmarks throughput
 	$(PY) -m tests.benchmarks latency
 	$(PY) -m tests.benchmarks micro
 
-soak: .venv/.installed-test ## the fault scenarios at full size; takes a while
+soak: .venv/.installed-test servers ## the fault scenarios at full size; takes a while
 	$(PY) -m pytest -m soak --timeout 7200
 
 clean: ## remove .venv, caches and builds; run/, with its queue, stays

@@ -55,7 +55,8 @@ _NEW_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """Signs certificates for the tests; skips them where there is no openssl."""
-    need_redis("openssl")
+    need_redis()
+    need_redis("openssl", "openssl")
     authority = Authority(tmp_path_factory.mktemp("authority"))
     key = authority.directory / "ca.key"
     _openssl("req", "-x509", *_NEW_KEY, "-keyout", key, "-subj", "/CN=ours", "-days", 2, "-out", authority.file)

@@ -8,6 +8,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import time
 import uuid
@@ -22,7 +23,7 @@ import redis as client
 from queues._redis_acl import rules
 
 Persistence = Literal["none", "always", "everysec"]
-BINARY = "redis-server"
+BINARY = shutil.which("redis-server") or str(Path(sys.executable).parent / "redis-server")
 PATIENCE = 20.0
 PASSWORD = "canary-b1f2"
 """Of users that tests make; never to be seen in a log."""
@@ -202,10 +203,10 @@ def redis_server() -> Iterator[Start]:
         yield lambda **settings: servers.enter_context(RedisServer(**settings))
 
 
-def need_redis(binary: str = BINARY) -> None:
+def need_redis(binary: str = BINARY, package: str = "redis") -> None:
     """Skip the test on a machine without Redis; fail it where the whole suite must run."""
     if shutil.which(binary) is None:
-        why = f"there is no {binary} here: apt install redis-server, brew install redis, or set TEST_REDIS_URL"
+        why = f"there is no {Path(binary).name} here: `apt install {package}` or `brew install {package}`"
         if os.environ.get("CI", "").lower() in {"true", "1"}:
             pytest.fail(why)
         pytest.skip(why)
