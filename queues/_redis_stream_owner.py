@@ -170,7 +170,8 @@ class Owner:
             self.died(name)
             return [*lost, *ours]
         for delivery in ours:
-            held.pop(delivery.receipt.id, None)
+            if held.get(delivery.receipt.id) is delivery:  # else it was released, and is ours again already
+                del held[delivery.receipt.id]
         return lost
 
     async def renew(self, link: Link, deliveries: Sequence[Delivery], started: Sequence[bytes] = ()) -> list[Delivery]:

@@ -244,6 +244,28 @@ async def test_a_release_whose_answer_was_lost_takes_nothing_from_the_next_owner
     assert await other.size() == 0
 
 
+async def test_what_is_handed_out_again_before_its_release_is_answered_can_be_settled(
+    streams: Streams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the same owner: the answer is about the hand-out before."""
+    queue = await streams.open()
+    await queue.push(event("e"))
+    held = await taken(queue, 1)
+    call = queue._settles.call
+
+    async def slow(*commands: Any) -> Any:
+        answer = await call(*commands)
+        monkeypatch.undo()
+        again.extend(await taken(queue, 1))
+        return answer
+
+    again: list[Delivery] = []
+    monkeypatch.setattr(queue._settles, "call", slow)
+    await queue.release(held)
+    assert await queue.ack_many(again) == []
+    assert streams.length() == 0
+
+
 async def test_a_nack_whose_answer_was_lost_makes_one_copy(streams: Streams) -> None:
     """Asked again, it finds that it was done."""
     queue = await streams.open()
