@@ -67,6 +67,8 @@ def test_help_has_examples(shell: Shell, command: str) -> None:
         (["run", "app", "--health", "http"], "write 8080 or 0.0.0.0:8080"),
         (["run", "app", "--log-file", "nowhere/x.log"], "'nowhere/x.log' can't be written"),
         (["peek", "--queue", QUEUE, "--since", "yesterday"], "write 30, 500ms"),
+        (["peek", "--queue", QUEUE, "--since", "1h", "--from", "2"], "leave one out"),
+        (["peek", "--queue", QUEUE, "--from", "two"], "position"),
         (["dead", "retry", "--queue", QUEUE], "which ones?"),
         (["dead", "drop", "--queue", QUEUE, "--all"], "give --yes"),
         (["dead", "drop", "--queue", QUEUE, "--all", "--type", "a", "--yes"], "--all and type a don't go together"),

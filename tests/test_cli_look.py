@@ -52,6 +52,7 @@ def test_peek_shows_what_waits_and_takes_nothing(filled: Shell) -> None:
         (["--limit", "2"], ["e-1", "e-2"]),
         (["--since", "1h"], ["e-1", "e-2", "e-3"]),
         (["--since", "2100-01-01T00:00:00+00:00"], []),
+        (["--from", "2"], ["e-3"]),
     ],
 )
 def test_peek_shows_what_was_asked_for(filled: Shell, words: list[str], found: list[str]) -> None:

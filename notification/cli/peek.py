@@ -29,6 +29,11 @@ def peek(
     app: AppOption = None,
     type_: Type = None,
     since_: Since = None,
+    from_: Annotated[
+        str | None,
+        typer.Option("--from", envvar="NOTIFICATION_FROM", metavar="POSITION",
+                     help="Begin there: the id of a stream's entry; elsewhere how many of the oldest to leave out"),
+    ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", envvar="NOTIFICATION_FOLLOW", help="Go on with what arrives")
     ] = False,
@@ -49,9 +54,12 @@ def peek(
       notification peek --queue sqlite:///events.db
       notification peek --queue sqlite:///events.db --type 'order.*' --follow
       notification peek --queue sqlite:///events.db --format json --limit 0 > waiting.ndjson
+      notification peek --queue redis+stream://localhost --from 1732180000000-0
     """
     most = (0 if follow else 20) if limit is None else limit
-    wanted = Wanted(type_, since(since_), follow)
+    if since_ is not None and from_ is not None:
+        raise typer.BadParameter("--since and --from both say where to begin; leave one out")
+    wanted = Wanted(type_, since(since_) or from_, follow)
     raise typer.Exit(finish(_peek(opened(queue, app), wanted, most, format_)))
 
 
@@ -60,7 +68,7 @@ class Wanted:
     """Which events to show."""
 
     pattern: str | None
-    since: datetime | None
+    since: datetime | str | None
     follow: bool
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+from ..base import Capability
+from ..message import Nack
 from .suite import Owners, Suite
 from .waiting import event, events
 
@@ -32,6 +34,21 @@ class Stats(Suite):
         await queue.ack_many(deliveries)
         await self.eventually(
             queue.stats, lambda stats: stats.in_flight in {None, 0}, "stats().in_flight leaves out what is settled"
+        )
+
+    async def test_settled_counts_what_has_left_for_good(self, owners: Owners) -> None:
+        """Not what was handed back, nacked or is held; it only grows."""
+        queue = await owners.open(Capability.ACK)
+        before = (await queue.stats()).settled
+        if before is None:
+            owners.skip("no count of what was settled")
+        await queue.push_many(events(5))
+        first, second, third, *rest = await self.popped(queue, 5, "pop hands out what was pushed")
+        await queue.ack_many([first, second])
+        await queue.nack_many([Nack(third)])
+        await queue.release(rest)
+        await self.eventually(
+            queue.stats, lambda stats: stats.settled == before + 2, "stats().settled grows by what was acknowledged"
         )
 
     async def test_the_oldest_age_is_that_of_the_oldest_waiting_event(self, owners: Owners) -> None:
