@@ -201,6 +201,19 @@ async def test_redis_cli_shows_the_events_of_the_stream(redis: Redis) -> None:
     assert [json.loads(line)["id"] for line in lines[2::3]] == [one.id for one in sent]
 
 
+async def test_a_group_that_redis_cli_made_gets_what_others_have_handled(redis: Redis) -> None:
+    """A service that starts late misses nothing from then on, and the stream keeps nothing longer than for it."""
+    url, name = named(redis, STREAM)
+    for group in ("early", "late"):
+        cli(redis, "XGROUP", "CREATE", name, group, "0", "MKSTREAM")
+    cli(redis, "XADD", name, "*", "event", REQUIRED)
+    for left, group in ((1, "early"), (0, "late")):
+        service = Service(f"{url}&group={group}")
+        await service.work()
+        assert service.ids == ["s-1"]
+        assert cli(redis, "XLEN", name) == str(left)
+
+
 # -- the CloudEvents SDK
 
 
