@@ -41,7 +41,10 @@ class Authority:
         """A certificate for this address, and its key. days: how long it is good from now on; -1 is over."""
         key, request, signed = (self.directory / f"{host}{days}{self_signed}.{end}" for end in ("key", "csr", "crt"))
         names = self.directory / "names"
-        names.write_text(f"subjectAltName=IP:{host}")
+        names.write_text(
+            f"subjectAltName=IP:{host}\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n"
+            "basicConstraints=CA:FALSE\nkeyUsage=digitalSignature\n"
+        )
         _openssl("req", "-new", *_NEW_KEY, "-keyout", key, "-subj", "/CN=redis", "-out", request)
         ours = ("-CA", self.file, "-CAkey", self.directory / "ca.key", "-CAcreateserial")
         signer = ("-signkey", key) if self_signed else ours
@@ -59,7 +62,8 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     need_redis("openssl", "openssl")
     authority = Authority(tmp_path_factory.mktemp("authority"))
     key = authority.directory / "ca.key"
-    _openssl("req", "-x509", *_NEW_KEY, "-keyout", key, "-subj", "/CN=ours", "-days", 2, "-out", authority.file)
+    use = ("-addext", "keyUsage=critical,keyCertSign,cRLSign")
+    _openssl("req", "-x509", *_NEW_KEY, "-keyout", key, "-subj", "/CN=ours", *use, "-days", 2, "-out", authority.file)
     return authority
 
 
