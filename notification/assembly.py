@@ -41,7 +41,13 @@ def build(queue: str | MessageQueue, clock: Clock) -> MessageQueue:
 def build_dead(queue: MessageQueue, dead_letter: str | MessageQueue | None, clock: Clock) -> MessageQueue:
     """Where dead letters go: the queue given, or the sibling of the main one."""
     if dead_letter is not None:
-        return build(dead_letter, clock)
+        dead = build(dead_letter, clock)
+        if dead.url is not None and "dedup" in dead.url.options:
+            raise ConfigurationError(
+                f"dead_letter={name_of(dead)}: leave dedup= out; dead letters have the ids of their events, and two "
+                "handlers may each leave one"
+            )
+        return dead
     if queue.url is None:
         raise ConfigurationError(
             f"{name_of(queue)} was not opened by URL, so it has no dead-letter sibling; "

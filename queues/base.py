@@ -158,7 +158,8 @@ class MessageQueue(ABC):
     async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
         """Of each of the pairs push the message to the queue `to`, then ack the delivery. Returns those no longer ours.
 
-        One transaction where both are one store. What could not be pushed is not acked; then it raises.
+        One transaction where both are one store. What could not be pushed is not acked; then it raises. In another
+        store `to` must not have `?dedup=`: what it takes for a repetition would be gone.
         """
         failed: PushFailed | None = None
         try:

@@ -18,7 +18,7 @@ from ._redis_keys import Keys
 from ._redis_link import Link
 from ._redis_list_consumer import Consumer
 from ._redis_list_intake import Intake, delay_ms
-from ._redis_list_owner import Owner
+from ._redis_list_owner import LEFT, LEFT_IN_DOUBT, Owner
 from ._redis_server import Server, ServerOptions
 from .base import Capability, MessageQueue, QueueStats, name_of
 from .errors import ConfigurationError, PushFailed, QueueClosed, QueueError
@@ -90,11 +90,12 @@ class RedisListQueue(MessageQueue):
         try:
             await self._pushes.open()
             await look.size(self._pushes, self._keys)  # what else may be under this name is found here
+            kind = KeyedOwner if self._keyed else Owner
+            self._owner = kind(self._keys, self._options.lease, self.limits, self.clock)
+            await self._owner.reap(self._pushes)  # nobody consumes dead letters: a retry that was killed had some
         except BaseException:
             await self._pushes.close()
             raise
-        kind = KeyedOwner if self._keyed else Owner
-        self._owner = kind(self._keys, self._options.lease, self.limits, self.clock)
         self._intake = Intake(
             self._pushes, self._keys, self.clock, capacity=self.capacity, dedup=self._options.dedup or 0.0
         )
@@ -120,8 +121,8 @@ class RedisListQueue(MessageQueue):
         owner = self._owner
         if any(delivery.running for delivery in owner.held):
             await self._release([one for one in (*owner.held, *self._consumer.ready) if not one.running])
-        elif self._consumer.began or owner.batches:
-            await owner.give_back(self._settles, owner.name, died=False)
+        elif self._consumer.began or owner.until:
+            await owner.give_back(self._settles, owner.name, LEFT_IN_DOUBT if self._consumer.in_doubt else LEFT)
         owner.held.clear()
 
     def _check_open(self) -> None:
@@ -164,7 +165,11 @@ class RedisListQueue(MessageQueue):
         if not events:
             return []
         number, now = owner.next_number(), self.clock.monotonic()
-        [taken] = await self._settles.call(owner.take(number, events))
+        owner.taking.add(number)
+        try:
+            [taken] = await self._settles.call(owner.take(number, events))
+        finally:
+            owner.taking.discard(number)
         owner.renewed(now)
         deliveries = owner.received(number, [event for event, ours in zip(events, taken, strict=True) if ours])
         owner.held.update(dict.fromkeys(deliveries))
@@ -242,11 +247,10 @@ class RedisListQueue(MessageQueue):
 
 
 def _beside(one: RedisListQueue, other: RedisListQueue) -> bool:
-    """Whether one script reaches both: the same server and slot, and the other one has nothing to check."""
+    """Whether one script reaches both: the same server and slot. A move is no second dispatch, so `?dedup=` has no say."""
     return (
         other._state == "open"
         and other._server.name == one._server.name
         and other._server.database == one._server.database
         and other._keys.slot == one._keys.slot
-        and other._options.dedup is None
     )

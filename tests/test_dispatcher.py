@@ -510,6 +510,13 @@ async def test_an_instance_without_a_url_needs_dead_letters_given() -> None:
         await dispatcher.start()
 
 
+def test_dead_letters_that_would_refuse_a_second_one_of_an_event_are_refused() -> None:
+    """Two handlers of one event may each leave a letter, with the same id."""
+    dispatcher = EventDispatcher("sqlite:///a.db", dead_letter="sqlite:///graves.db?dedup=60")
+    with pytest.raises(ConfigurationError, match=r"leave dedup= out"):
+        assert dispatcher.dead_letters
+
+
 async def test_dead_letters_are_open_once_workers_have_started() -> None:
     """Before, there is a new queue for whoever wants to look, to be opened by him."""
     async with Stage() as stage:

@@ -72,3 +72,18 @@ class Moving(Suite):
         await queue.release(deliveries)
         got = await self.popped(queue, 2, "what could not be moved is still ours")
         assert sorted(ids(got)) == ["e0", "e1"], "what could not be moved is still ours"
+
+    async def test_a_dead_letter_that_comes_home_is_no_repetition(self, owners: Owners) -> None:
+        """`dedup` refuses a second dispatch of an id; a letter that is moved back is the first, come home."""
+        queue = await owners.open(Capability.ACK, dedup=3600)
+        if queue.url is None or Capability.LOCAL in queue.capabilities:
+            owners.skip("no URL to derive a sibling from")
+        await queue.push(event("e"))
+        async with open_queue(queue.url.sibling("dead")) as dead:
+            [delivery] = await self.popped(queue, 1, "pop hands out what was pushed")
+            letter = attrs.evolve(delivery.expect(), dead=DeadLetter("fatal", "boom"))
+            assert await queue.move_many([(delivery, letter)], dead) == []
+            [died] = await self.popped(dead, 1, "what was moved waits in the sibling")
+            assert await dead.move_many([(died, delivery.expect())], queue) == []
+            got = await self.popped(queue, 1, "what was moved back is there, although its id was dispatched before")
+            assert ids(got) == ["e"]
