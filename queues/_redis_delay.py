@@ -69,7 +69,7 @@ class DelayTimer:
             except QueueClosed:
                 return
             except QueueError as error:
-                log.debug("delayed events: looking again in %g s: %s", pause, error)
+                log.debug("delayed events: looking again in %g s: %s", pause, error, extra={"queue": self._key})
             self._arm(self._clock.monotonic() + pause)
             await self._awake.wait()
 

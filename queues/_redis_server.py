@@ -56,7 +56,7 @@ class Server:
     def __init__(self, url: QueueURL, options: ServerOptions) -> None:
         self._kind, self._tls = _kind_of(url)
         self._url, self._options = url, options
-        self.name = f"{url.scheme.removesuffix('+stream')}://{','.join(url.hosts) or url.path}"
+        self.name: str = f"{url.scheme.removesuffix('+stream')}://{','.join(url.hosts) or url.path}"
         self._hosts = [_address(host, _SENTINEL_PORT if self._kind == "sentinel" else _PORT) for host in url.hosts]
         self._at: Address | None = None
         self._login: dict[str, Any] = {"username": url.username, "password": url.password, "db": self._database()}

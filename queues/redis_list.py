@@ -184,9 +184,7 @@ class RedisListQueue(MessageQueue):
     async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
         self._check_open()
         items = [self._item(nack) for nack in nacks if nack.delivery in self._owner.held]
-        return await self._owner.change(
-            self._settles, [nack.delivery for nack in nacks], items, leaving=False
-        )  # fmt: skip
+        return await self._owner.change(self._settles, [nack.delivery for nack in nacks], items, leaving=False)
 
     def _item(self, nack: Nack) -> Item:
         message = nack.message or nack.delivery.message
@@ -247,7 +245,7 @@ class RedisListQueue(MessageQueue):
 
 
 def _beside(one: RedisListQueue, other: RedisListQueue) -> bool:
-    """Whether one script reaches both: the same server and slot. A move is no second dispatch, so `?dedup=` has no say."""
+    """Whether one script reaches both, on one server and slot. A move is no second dispatch: `?dedup=` has no say."""
     return (
         other._state == "open"
         and other._server.name == one._server.name

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
+from typing import Final
 
 import attrs
 
@@ -18,12 +19,12 @@ from ._redis_stream_intake import StreamIntake
 from ._redis_stream_look import Look
 from ._redis_stream_owner import Copy, Owner, copy_of, ids_of
 from ._redis_stream_reads import take
-from .base import Capability, MessageQueue, QueueStats
+from .base import Capability, MessageQueue, QueueStats, name_of
 from .errors import ConfigurationError, PushFailed, QueueClosed, QueueError
 from .message import Delivery, Message, Nack
 from .url import DEAD, QueueURL, Seconds
 
-log = logging.getLogger("notification.queues")
+log: Final = logging.getLogger("notification.queues")
 GROUP = "notification"
 """The group of a URL without ?group=, and of all dead letters: they are one store, each with its own group on it."""
 _THIRTY = Seconds(30)
@@ -48,14 +49,14 @@ class RedisStreamQueue(MessageQueue):
     past it. Foreign programs push with `XADD name * event <CloudEvents JSON>`. Cancelling never loses a delivery.
     """
 
-    capabilities = Capability.ACK | Capability.DELAY | Capability.DURABLE | Capability.GROUPS
+    capabilities: Capability = Capability.ACK | Capability.DELAY | Capability.DURABLE | Capability.GROUPS
 
     def __init__(self, server: Server, name: str, group: str, options: StreamOptions) -> None:
         for option in ("lease", "capacity"):
             if (value := getattr(options, option)) is not None and value <= 0:
                 raise ConfigurationError(f"?{option}={value:g} must be more than 0")
         self.lease: float | None = options.lease
-        self.capacity = options.capacity
+        self.capacity: int | None = options.capacity
         self._server, self._options = server, options
         self._keys, self._group = Keys.of(name), group
         self._dead = Keys.of(f"{name}.{DEAD}")
@@ -116,7 +117,7 @@ class RedisStreamQueue(MessageQueue):
         try:
             await self._leave()
         except QueueError as error:
-            log.warning("closing: what was not settled comes back after its lease: %s", error)
+            log.warning("what was not settled comes back after its lease: %s", error, extra={"queue": name_of(self)})
         for link in (self._pushes, self._settles):
             await link.close()
 

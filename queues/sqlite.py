@@ -181,10 +181,7 @@ class SQLiteQueue(MessageQueue):
         return await self._settle(nack(self._me, nacks))
 
     async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
-        """One transaction where `to` is a queue of the same file: a dead letter and its ack are one.
-
-        A move is no second dispatch: `?dedup=` has no say in it.
-        """
+        """One transaction where `to` is in the same file; a move is no second dispatch, so `?dedup=` has no say."""
         owner = self._me
         if not isinstance(to, SQLiteQueue) or to._state != "open" or to._thread is not self._thread:
             return await super().move_many(pairs, to)
