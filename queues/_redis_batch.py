@@ -38,6 +38,16 @@ class Batch:
         """A new one, all open."""
         return cls(number, bytearray(b"0" * size))
 
+    def resume(self, marks: bytes) -> None:
+        """Take over what the server knows of it."""
+        if marks:
+            self.marks = bytearray(marks)
+            self.left = len(marks) - self.marks.count(_DONE)
+
+    def is_done(self, position: int) -> bool:
+        """Whether this one is settled."""
+        return self.marks[position] == _DONE
+
 
 class Place(NamedTuple):
     """Where a delivery is; its receipt, and what fences it: no other hand-out ever has the same place."""

@@ -52,7 +52,8 @@ class Fetch:
             await asyncio.wait([self._task])
 
     async def _bring(self, limit: int) -> None:
-        self.ready.extend(await self._fetch(limit))
+        brought = await self._fetch(limit)
+        self.ready.extend(brought)  # `ready` may be another one by now
 
     def _check_open(self) -> None:
         if self._closing.done():

@@ -42,8 +42,8 @@ class KeyedOwner(Owner):
         return _LOOK((self.keys.own(self.name), batch), number), ("LRANGE", batch, 0, -1)
 
     def found(self, number: int, answer: Any, events: Sequence[bytes]) -> list[Delivery]:
-        registered, *keys = answer
-        deliveries = super().found(number, registered, events)
+        marks, *keys = answer
+        deliveries = super().found(number, marks, events)
         if deliveries:
             self.batches[number].keys = keys
         return deliveries
@@ -67,11 +67,11 @@ class KeyedOwner(Owner):
         keys = self.keys
         return _PROMOTE((keys.waiting, keys.delayed, keys.order, keys.parked_total), keys.parked)
 
-    def reap_command(self, owner: str, numbers: Sequence[int], *, died: bool) -> Command:
+    def reap_command(self, owner: str, numbers: Sequence[int], how: int) -> Command:
         keys = self.keys
         names = (keys.waiting, keys.leases, keys.own(owner), keys.order, keys.parked_total)
         batches = [keys.batch(owner, number) for number in numbers]
-        return _REAP([*names, *batches], owner, int(died), keys.parked, REAPED_AT_ONCE, *numbers)
+        return _REAP([*names, *batches], owner, how, keys.parked, REAPED_AT_ONCE, *numbers)
 
 
 def _items(change: Change) -> list[Argument]:

@@ -1,14 +1,14 @@
-"""Taking from a list: claimed in one step with a lease, or waited for, and looked for where an answer was lost."""
+"""Taking from a list: claimed in one step with a lease, or waited for."""
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable
 
 from redis.exceptions import NoPermissionError
 
 from ._redis_link import Link
 from ._redis_list_owner import Owner
+from ._redis_list_strays import Strays
 from .base import MessageQueue
 from .errors import QueueError, QueueFull
 from .message import Delivery
@@ -25,13 +25,12 @@ class Claims:
     def __init__(self, link: Link, owner: Owner, heard: Callable[[int], None]) -> None:
         self._link, self._owner, self._heard = link, owner, heard
         self._number: int | None = None
-        self._in_doubt: deque[tuple[float, int]] = deque()
+        self.strays = Strays(link, owner)
         self._size = float(_FIRST_GUESS)
 
     async def fetch(self, limit: int) -> list[Delivery]:
         """Up to `limit` and about a mebibyte; waits for the first, for a second."""
-        doubtful = self._in_doubt and self._in_doubt[0][0] <= self._owner.clock.monotonic()
-        if doubtful and (found := await self._look_again()):
+        if found := await self.strays.found(self._number):
             return found
         number = self._number = self._number or self._owner.next_number()
         try:
@@ -42,12 +41,8 @@ class Claims:
         except QueueError:
             # What the server was asked may still happen: the number is not used again, and looked at later.
             self._number = None
-            self.doubt(number)
+            self.strays.doubt(number)
             raise
-
-    def doubt(self, number: int) -> None:
-        """Look at this batch later: what became of it nobody knows."""
-        self._in_doubt.append((self._owner.clock.monotonic() + 2 * BLOCK, number))
 
     async def _claim(self, number: int, limit: int) -> list[Delivery]:
         owner, now = self._owner, self._owner.clock.monotonic()
@@ -73,16 +68,6 @@ class Claims:
             self._number = None
             mean = sum(delivery.size for delivery in deliveries) / len(deliveries)
             self._size += 0.2 * (mean - self._size)
-        return deliveries
-
-    async def _look_again(self) -> list[Delivery]:
-        """What came into a batch whose answer was lost: it is ours, under our lease."""
-        owner, (_, number) = self._owner, self._in_doubt[0]
-        answer, events = await self._link.call(*owner.look(number))
-        deliveries = owner.found(number, answer, events)
-        if not deliveries:
-            await self._link.call(("HDEL", owner.keys.own(owner.name), number))
-        self._in_doubt.popleft()
         return deliveries
 
 

@@ -38,6 +38,11 @@ class Consumer:
         return self._reaper is not None
 
     @property
+    def in_doubt(self) -> bool:
+        """Whether something that was asked may still come."""
+        return self._claims.strays.any
+
+    @property
     def ready(self) -> deque[Delivery]:
         """What was fetched and not popped yet."""
         return self._fetch.ready

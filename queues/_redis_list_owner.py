@@ -23,6 +23,8 @@ _REAP, _EXPIRED, _PROMOTE = Script.named("list_reap"), Script.named("list_expire
 GRAVE_MS = 600_000
 """How long a dead owner's empty batches are kept: a blocking move that he had sent may still fill one."""
 REAPED_AT_ONCE = 1_000
+LEFT, DIED, LEFT_IN_DOUBT = 0, 1, 2
+"""How an owner ended; in doubt, something that he had sent may still arrive."""
 
 
 @define(eq=False)
@@ -30,6 +32,7 @@ class Owner:
     """An incarnation: its name is random and never used again, nor are the numbers of its batches.
 
     lease: seconds. held: what was handed out and not settled. batches: those with something open, by number.
+    taking: numbers of batches whose answer is awaited.
     """
 
     keys: Keys
@@ -42,6 +45,7 @@ class Owner:
     until: float = 0.0
     by_moves: bool = False
     turn: asyncio.Lock = field(factory=asyncio.Lock)
+    taking: set[int] = field(factory=set)
     _last_number: int = 0
 
     @property
@@ -73,12 +77,19 @@ class Owner:
         return due, self.received(number, events) if count else []
 
     def look(self, number: int) -> tuple[Command, Command]:
-        """What came of a claim that got no answer."""
-        return ("HEXISTS", self.keys.own(self.name), number), ("LRANGE", self.keys.batch(self.name, number), 0, -1)
+        """What came of a batch of which we do not know."""
+        return ("HGET", self.keys.own(self.name), number), ("LRANGE", self.keys.batch(self.name, number), 0, -1)
 
     def found(self, number: int, answer: Any, events: Sequence[bytes]) -> list[Delivery]:
-        """What the server said to a look: a batch that is registered is ours, under our lease."""
-        return self.received(number, events) if answer and events else []
+        """What the server said to a look: of a batch that is registered, what is not settled is ours."""
+        if answer is None or not events:
+            return []
+        deliveries = self.received(number, events)
+        batch = self.batches[number]
+        batch.resume(answer)
+        if not batch.left:
+            del self.batches[number]
+        return [delivery for delivery in deliveries if not batch.is_done(delivery.receipt.position)]
 
     async def wait(self, link: Link, number: int, seconds: float) -> list[Delivery] | None:
         """Wait for one event, straight into the registered batch; None: claim again, for something is there."""
@@ -168,22 +179,22 @@ class Owner:
         """Move what is due to the waiting events."""
         return _PROMOTE((self.keys.waiting, self.keys.delayed))
 
-    def reap_command(self, owner: str, numbers: Sequence[int], *, died: bool) -> Command:
-        """Give back what an owner holds in these batches, the oldest first."""
+    def reap_command(self, owner: str, numbers: Sequence[int], how: int) -> Command:
+        """Give back what an owner holds in these batches, the oldest first. how: LEFT, DIED or LEFT_IN_DOUBT."""
         keys = self.keys
         names = [keys.waiting, keys.leases, keys.own(owner), *(keys.batch(owner, number) for number in numbers)]
-        return _REAP(names, owner, int(died), GRAVE_MS, REAPED_AT_ONCE, *numbers)
+        return _REAP(names, owner, how, GRAVE_MS, REAPED_AT_ONCE, *numbers)
 
     async def reap(self, link: Link) -> None:
         """Give back what owners held whose lease is over."""
         [expired] = await link.call(_EXPIRED((self.keys.leases,)))
         for owner in expired:
-            await self.give_back(link, owner.decode(), died=True)
+            await self.give_back(link, owner.decode(), DIED)
 
-    async def give_back(self, link: Link, owner: str, *, died: bool) -> None:
+    async def give_back(self, link: Link, owner: str, how: int) -> None:
         """Return all that an owner holds, a thousand at a time."""
         moved = REAPED_AT_ONCE
         while moved >= REAPED_AT_ONCE:
             [fields] = await link.call(("HKEYS", self.keys.own(owner)))
             numbers = sorted(int(one) for one in fields if one.isdigit())
-            [moved] = await link.call(self.reap_command(owner, numbers, died=died))
+            [moved] = await link.call(self.reap_command(owner, numbers, how))

@@ -261,7 +261,7 @@ async def test_what_a_lost_answer_brought_is_found_again(lists: Lists) -> None:
     await queue.push_many(events(3))
     number = queue._owner.next_number()
     await queue._pushes.call(*queue._owner.claim(number, 3))
-    queue._consumer._claims.doubt(number)
+    queue._consumer._claims.strays.doubt(number)
     assert ids(await take(queue, 3)) == ["e0", "e1", "e2"]
 
 

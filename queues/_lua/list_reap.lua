@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Give back what an owner holds: unsettled events return to the tail, the oldest last, so that it is taken first.
--- KEYS: waiting, leases, own, then his batches, the oldest first. ARGV: owner; 1: he died, 0: he leaves; the grave in
--- ms; how many events at most; then the numbers of the batches.
+-- KEYS: waiting, leases, own, then his batches, the oldest first. ARGV: owner; 1: he died, 0: he leaves, 2: he leaves and
+-- something that he sent may still arrive; the grave in ms; how many events at most; then the numbers of the batches.
 -- Of a dead owner only after his lease, and each event that was handed out for the first time, or was reported to be
--- started, carries the death in its attribute `deliveries`. His registered empty batches stay for the time of the grave:
--- a blocking move that he had sent may still fill one.
+-- started, carries the death in its attribute `deliveries`. Unless he leaves without a doubt, his registered empty batches
+-- stay for the time of the grave: a blocking move that he had sent may still fill one.
 -- Returns how many events were moved; -1 when the lease is not over.
 -- include now
 local owner, died = ARGV[1], ARGV[2] == '1'
@@ -25,7 +25,7 @@ for i = #KEYS, 4, -1 do
   local count = redis.call('LLEN', KEYS[i])
   if marks and moved >= tonumber(ARGV[4]) then
     kept = kept + 1
-  elseif marks and count == 0 and died and not buried then
+  elseif marks and count == 0 and ARGV[2] ~= '0' and not buried then
     kept = kept + 1
   elseif marks then
     for position = count, 1, -1 do
