@@ -161,6 +161,31 @@ async def test_redis_cli_shows_who_works(redis: Redis) -> None:
     assert cli(redis, "LLEN", name) == "1"
 
 
+async def test_dead_letters_come_back_when_whoever_took_them_died(redis: Redis) -> None:
+    """Nobody consumes dead letters: whoever opens their queue next finds all of them."""
+    url, name = named(redis)
+    letters = f"{url}.dead&order=none&lease=100ms"
+    killed = open_queue(letters)
+    await killed.open()
+    await killed.push_many([Message(type="a", id=str(number), source="/s") for number in range(3)])
+    assert len(await killed.take(lambda message: True, 2)) == 2
+    assert cli(redis, "LLEN", f"{{{name}}}.dead") == "1"
+    while cli(redis, "LLEN", f"{{{name}}}.dead") != "3":
+        async with open_queue(letters) as another:
+            found = [message.id async for message in another.browse()]
+    assert found == ["0", "1", "2"]
+    await killed.close()
+
+
+async def test_redis_cli_sees_no_lease_of_one_who_took_and_left(redis: Redis) -> None:
+    """A queue that was emptied leaves nothing but its count."""
+    url, name = named(redis)
+    async with open_queue(url) as queue:
+        await queue.push(Message(type="a", id="1", source="/s"))
+        await queue.ack_many(await queue.take(lambda message: True, 1))
+    assert cli(redis, "KEYS", f"*{name}*") == f"{{{name}}}:settled"
+
+
 async def test_redis_cli_counts_what_waits_behind_an_event_of_its_key(redis: Redis) -> None:
     """Parked beside the list while somebody has an event of the key, and handed out afterwards."""
     url, name = named(redis)
