@@ -60,7 +60,7 @@ class Claims:
         return self._noted(deliveries)
 
     async def _wait(self, number: int, limit: int) -> list[Delivery]:
-        # Not for long beside the lease, which began before the wait: what comes at its end must still be ours for a while.
+        # Not for long beside the lease, which began before the wait: what comes at its end must be ours for a while.
         deliveries = await self._owner.wait(self._link, number, min(BLOCK, self._owner.lease / 4))
         return await self._claim(number, limit) if deliveries is None else self._noted(deliveries)
 

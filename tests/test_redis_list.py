@@ -46,16 +46,10 @@ class TestRedisListQueueForALimitedUser(TestRedisListQueue):
     user = "limited"
 
 
-class TestKeyedRedisListQueue(TestRedisListQueue):
-    """`?order=key`: in the order of keys across all owners."""
+class TestKeyedRedisListQueueForALimitedUser(TestRedisListQueueForALimitedUser):
+    """`?order=key`: in the order of keys across all owners; for the user who may do less."""
 
     form: ClassVar[dict[str, str]] = {"order": "key"}
-
-
-class TestKeyedRedisListQueueForALimitedUser(TestKeyedRedisListQueue):
-    """Both."""
-
-    user = "limited"
 
 
 class TestRedisListQueueAtMostOnce(TestRedisListQueue):
