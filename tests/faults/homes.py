@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
 from attrs import frozen
@@ -38,6 +39,12 @@ class Home:
         given: dict[str, Any] = {"order": order, **options}
         return self.server.queue(f"faults-{uuid.uuid4().hex[:8]}", scheme=scheme, **given)
 
+    @property
+    def port(self) -> int:
+        """Where its Redis listens."""
+        assert self.server is not None
+        return urlsplit(self.server.url).port or 6379
+
     def behind(self, port: int) -> Home:
         """The same, reached through this port of this machine."""
         assert self.server is not None
@@ -48,6 +55,13 @@ def homes(*kinds: str, full_size: tuple[str, ...] = ()) -> pytest.MarkDecorator:
     """A test's `home` is each of these in turn; those of `full_size` only in `make soak`."""
     rare = [pytest.param(kind, marks=pytest.mark.soak) for kind in full_size]
     return pytest.mark.parametrize("home", [*kinds, *rare], indirect=True)
+
+
+def kinds(*small: str, full_size: tuple[str, ...] = ()) -> pytest.MarkDecorator:
+    """The same for a test with a server of its own: its `kind`."""
+    return pytest.mark.parametrize(
+        "kind", [*small, *(pytest.param(kind, marks=pytest.mark.soak) for kind in full_size)]
+    )
 
 
 EVERY_HOME = homes("sqlite", "list", "stream", full_size=("keyed",))

@@ -110,7 +110,7 @@ class Theatre:
     def __init__(self, url: str, directory: Path) -> None:
         self.url, self.directory = url, directory
         self.children: list[Child] = []
-        self._ledgers = Ledgers(directory)
+        self._ledgers, self._own = Ledgers(directory), Ledger(directory, "test")
         self._numbers = itertools.count(1)
 
     def worker(self, **options: Any) -> Child:
@@ -120,6 +120,14 @@ class Theatre:
     def producer(self, **options: Any) -> Child:
         """A producer process."""
         return self._child("producer", options)
+
+    def owners(self, **options: Any) -> Child:
+        """A process of several owners who only pop and ack, not yet ready."""
+        return self._child("owners", options)
+
+    def write(self, stage: str, id_: str) -> None:
+        """What the test itself did."""
+        self._own.write(stage, id_)
 
     def _child(self, program: str, options: dict[str, Any]) -> Child:
         child = Child(program, self.url, self.directory, f"{program}{next(self._numbers)}", options)
@@ -134,9 +142,23 @@ class Theatre:
         """Different events that came to this stage."""
         return len(self._ledgers.ids(stage))
 
+    def ids(self, stage: str) -> set[str]:
+        """The events that came to this stage."""
+        return self._ledgers.ids(stage)
+
     def running(self, child: Child) -> list[str]:
         """Events that this process has begun and not ended."""
         return self._ledgers.running(child.name)
+
+    def handles(self, more: int) -> None:
+        """Wait until so many more are handled."""
+        goal = self.count("ended") + more
+        wait_until(lambda: self.count("ended") >= goal, what=f"{more} more")
+
+    def goes_on(self, within: float) -> None:
+        """Wait until something is handled that nobody has dispatched yet."""
+        before = set(self.ids("trying"))
+        wait_until(lambda: self.ids("ended") - before, within, "consuming again")
 
     def dead_letters(self) -> list[Message]:
         """What is among the dead letters; written into a ledger too."""
