@@ -47,7 +47,8 @@ class Shell:
     def __init__(self, directory: Path) -> None:
         self.directory = directory
         self.started: list[subprocess.Popen[str]] = []
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFICATION_")}
+        ours = {name: value for name, value in os.environ.items() if not name.startswith("NOTIFICATION_")}
+        self.environment = {name: value for name, value in ours.items() if name not in {"COLUMNS", "LINES"}}
 
     def __call__(self, *words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(

@@ -178,6 +178,7 @@ def test_two_processes_are_not_at_the_same_run(tmp_path: Path) -> None:
     try:
         while not list((tmp_path / "run").glob("*.journal")):
             time.sleep(0.005)
+        first.process.send_signal(signal.SIGSTOP)  # or it may be through before the second one begins
         second = subprocess.run(command(), cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE)
         assert second.returncode == 2
         assert "another process is at this run" in second.stderr
