@@ -64,4 +64,4 @@ def kinds(*small: str, full_size: tuple[str, ...] = ()) -> pytest.MarkDecorator:
     )
 
 
-EVERY_HOME = homes("sqlite", "list", "stream", full_size=("keyed",))
+EVERY_HOME = homes("sqlite", "list", "stream", "keyed")
