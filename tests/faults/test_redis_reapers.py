@@ -33,7 +33,7 @@ def test_eight_reapers_of_which_some_are_killed_give_every_orphan_back_once(home
         first = victim.kill()
         wait_until(lambda: stage.count("ended") > orphans / 4, lease + PERIOD + SLACK + 5)
         second = killed.kill()
-        wait_until(lambda: stage.count("ended") == orphans, lease + PERIOD + SLACK + 10)
+        wait_until(lambda: len(stage.ids("ended")) == orphans, lease + PERIOD + SLACK + 10)
         ended = stage.lines("ended")
         assert ended[0]["at"] - first <= lease + PERIOD + SLACK
         had = set(stage.running(killed))
@@ -41,7 +41,7 @@ def test_eight_reapers_of_which_some_are_killed_give_every_orphan_back_once(home
         assert max(came_back, default=second) - second <= lease + PERIOD + SLACK
         verdict = check(tmp_path)
         assert (verdict.lost, verdict.stuck) == ([], [])
-        assert verdict.duplicates <= 4 * 20  # acked by those who were killed before they could write it down
+        assert verdict.duplicates <= 4 * 20  # written down by those who were killed before they could ack it
         assert verdict.most_runs <= 2
 
 
