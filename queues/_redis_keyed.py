@@ -25,7 +25,16 @@ class KeyedOwner(Owner):
     def claim(self, number: int, limit: int) -> tuple[Command, Command]:
         keys = self.keys
         batch = keys.batch(self.name, number)
-        names = (keys.waiting, keys.own(self.name), batch, keys.leases, keys.delayed, keys.order, keys.parked_total)
+        names = (
+            keys.waiting,
+            keys.own(self.name),
+            batch,
+            keys.leases,
+            keys.delayed,
+            keys.order,
+            keys.parked_total,
+            keys.seq,
+        )
         claim = _CLAIM(names, self.name, self.lease_ms, limit, number, keys.parked, keys.own(""))
         return claim, ("LRANGE", batch, 0, -1)
 

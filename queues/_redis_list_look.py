@@ -16,6 +16,8 @@ from .message import EPOCH, Limits, Message
 
 _SIZE = Script.named("list_size")
 _PAGE = 200
+PLACE_DIGITS = 16
+"""Before each parked event stands its place in its key."""
 _AGAIN = 0.05
 """Seconds between two looks for what has arrived."""
 
@@ -92,7 +94,7 @@ async def _parked(link: Link, keys: Keys) -> AsyncIterator[bytes]:
     for name in names:
         [events] = await link.call(("LRANGE", keys.parked.encode() + name, 0, -1))
         for event in reversed(events):
-            yield event
+            yield event[PLACE_DIGITS:]
 
 
 async def _arrived(link: Link, keys: Keys, last: bytes | None) -> list[bytes]:

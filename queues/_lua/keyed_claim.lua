@@ -1,7 +1,7 @@
 #!lua flags=allow-oom
 -- Take up to `limit` events whose keys nobody else holds into a batch of ours, under a lease; those of other keys are
 -- parked. Of one key at most an eighth or 16, so that a busy one leaves room for others.
--- KEYS: waiting, own, batch, leases, delayed, keys, parked total.
+-- KEYS: waiting, own, batch, leases, delayed, keys, parked total, seq.
 -- ARGV: owner, lease in ms, limit, number of the batch, what the names of parked lists begin with, and what those of
 -- owners' sets of keys with more parked begin with.
 -- Returns how many there are, the milliseconds to the next delayed event, and the key of each, '' for none.
@@ -19,11 +19,12 @@ states, touched = {}, {}
 
 local answer, taken = {0, next}, 0
 local most = math.max(16, math.floor(limit / 8))
-local mine = {}
+local mine, places = {}, {}
 
-local function take(event, key)
+local function take(event, key, place)
   redis.call('RPUSH', batch, event)
   taken = taken + 1
+  places[taken] = place
   answer[taken + 2] = key or ''
   if key then
     mine[key] = (mine[key] or 0) + 1
@@ -38,7 +39,7 @@ local function take_parked(key, state)
     state.parked = event and state.parked - 1 or 0
     if event then
       state.held = state.held + 1
-      take(event, key)
+      take(string.sub(event, 17), key, tonumber(string.sub(event, 1, 16)))
     end
   end
 end
@@ -52,18 +53,19 @@ while taken < limit and looked < limit + 1000 do
   looked = looked + 1
   local key = key_of(event)
   if not key then
-    take(event)
+    take(event, nil, 0)
   else
     local state = state_of(keys, key)
     local free = state.held == 0 and state.retrying == 0 and state.parked == 0
     local again = state.owner == owner and state.held > 0 and state.retrying == 0 and state.parked == 0
-    if state.promoted or free or (again and (mine[key] or 0) < most) then
-      state.owner, state.promoted = owner, false
+    local place = state.promoted > 0 and state.promoted or redis.call('INCR', KEYS[8])
+    if state.promoted > 0 or free or (again and (mine[key] or 0) < most) then
+      state.owner, state.promoted = owner, 0
       state.held = state.held + 1
-      take(event, key)
+      take(event, key, place)
       take_parked(key, state)
     else
-      park('LPUSH', prefix, key, state, event)
+      park(prefix, key, state, place, event)
     end
     if state.parked > 0 and state.held > 0 then
       redis.call('SADD', ARGV[6] .. state.owner .. ':more', key)
@@ -87,7 +89,7 @@ end
 settle_states(keys, prefix, KEYS[7], waiting)
 if taken > 0 then
   redis.call('HDEL', KEYS[2], 'grave')
-  redis.call('HSET', KEYS[2], ARGV[4], '')
+  redis.call('HSET', KEYS[2], ARGV[4], '', 'places' .. ARGV[4], table.concat(places, ' '))
 end
 answer[1] = taken
 return answer

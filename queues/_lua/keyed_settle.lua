@@ -10,7 +10,13 @@
 -- include keyed_state
 local prefix, batches = ARGV[1], tonumber(ARGV[2])
 local waiting, keys = KEYS[2], KEYS[8]
-local ours, marked = {}, {}
+local ours, marked, places = {}, {}, {}
+
+local function place_at(i, position)
+  places[i] = places[i] or places_of(KEYS[1], ARGV[4 * i - 1])
+  return places[i][position] or 0
+end
+
 for i = 1, batches do
   marked[i] = redis.call('HGET', KEYS[1], ARGV[4 * i - 1])
   ours[i] = marked[i] and 1 or 0
@@ -29,13 +35,13 @@ for at = 4 * batches + 3, #ARGV, 6 do
     if what == 'm' then
       redis.call('LPUSH', KEYS[7], event)
     elseif what == 'd' then
-      put_aside(KEYS[3], KEYS[4], KEYS[5], now_ms() + ARGV[at + 3], state and 'r' or ' ', event)
+      put_aside(KEYS[3], KEYS[4], KEYS[5], now_ms() + ARGV[at + 3], state and string.format('r%016d', place_at(i, position)) or ' ', event)
       if state then
         state.retrying = state.retrying + 1
       end
     elseif event and what ~= 'a' then
       if state then
-        park('RPUSH', prefix, key, state, event)
+        park(prefix, key, state, place_at(i, position), event)
       else
         redis.call(what == 'r' and 'RPUSH' or 'LPUSH', waiting, event)
       end
@@ -48,7 +54,7 @@ for i = 1, batches do
   if marked[i] then
     left = left + ARGV[4 * i + 1]
     if marks == '*' then
-      redis.call('HDEL', KEYS[1], number)
+      redis.call('HDEL', KEYS[1], number, 'places' .. number)
       redis.call('DEL', KEYS[9 + i])
     else
       if ARGV[4 * i + 2] == '1' and marked[i] ~= '' then

@@ -220,3 +220,13 @@ class _Ledger:
                 del self._holder[key]
             await queue.release(batch[half:])
             await queue.ack_many(batch[:half])
+
+    async def test_what_is_released_bit_by_bit_goes_back_to_its_places(self, owners: Owners) -> None:
+        """The oldest first or last, in one call or in many: in its key each event has one place."""
+        queue = await owners.open(Capability.KEYED)
+        await queue.push_many(events(6, key="k"))
+        held = await self.popped(queue, 4, "pop hands out what was pushed")
+        for place in (0, 1, 3, 2):
+            await queue.release([held[place]])
+        got = await self.popped(queue, 6, "what was released comes out again")
+        assert ids(got) == [f"e{n}" for n in range(6)], "KEYED: what is released goes back to its place in its key"

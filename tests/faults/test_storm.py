@@ -122,7 +122,7 @@ async def test_whatever_happens_nothing_is_lost_and_no_key_loses_its_order(
     await weather(home, seed, tmp_path)
 
 
-@homes("list", "stream", full_size=("keyed",))
+@homes("list", "stream", "keyed")
 @pytest.mark.timeout(300)
 @seeds(2)
 async def test_on_redis_nothing_is_lost_and_no_key_loses_its_order(home: Home, seed: int, tmp_path: Path) -> None:
