@@ -31,6 +31,16 @@ class Keyed(Suite):
         assert len(set(map(id, of_the_key))) <= 1, _ONE_OWNER
         assert both.order("e") == sorted(both.order("e")), "KEYED: an owner gets a key's messages in order"
 
+    async def test_what_is_released_bit_by_bit_goes_back_to_its_places(self, owners: Owners) -> None:
+        """The oldest first or last, in one call or in many: in its key each event has one place."""
+        queue = await owners.open(Capability.KEYED)
+        await queue.push_many(events(6, key="k"))
+        held = await self.popped(queue, 4, "pop hands out what was pushed")
+        for place in (0, 1, 3, 2):
+            await queue.release([held[place]])
+        got = await self.popped(queue, 6, "what was released comes out again")
+        assert ids(got) == [f"e{n}" for n in range(6)], "KEYED: what is released goes back to its place in its key"
+
     async def test_a_settled_key_goes_on(self, owners: Owners) -> None:
         """With the last ack of its holder, the next of the key goes to any owner, whoever waits."""
         both = await self._both(owners)
@@ -220,13 +230,3 @@ class _Ledger:
                 del self._holder[key]
             await queue.release(batch[half:])
             await queue.ack_many(batch[:half])
-
-    async def test_what_is_released_bit_by_bit_goes_back_to_its_places(self, owners: Owners) -> None:
-        """The oldest first or last, in one call or in many: in its key each event has one place."""
-        queue = await owners.open(Capability.KEYED)
-        await queue.push_many(events(6, key="k"))
-        held = await self.popped(queue, 4, "pop hands out what was pushed")
-        for place in (0, 1, 3, 2):
-            await queue.release([held[place]])
-        got = await self.popped(queue, 6, "what was released comes out again")
-        assert ids(got) == [f"e{n}" for n in range(6)], "KEYED: what is released goes back to its place in its key"
