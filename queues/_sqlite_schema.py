@@ -48,7 +48,9 @@ def _set_up(connection: sqlite3.Connection, path: Path, clock: Clock, synchronou
     # no code that a crafted file brings along is run; ours is temporary and not affected
     connection.execute("PRAGMA trusted_schema = OFF")
     connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # counts for a new file only
-    if file.check_owner(connection, path) < file.VERSION:
+    with transaction(connection, "DEFERRED"):  # one look: another process may make the file between two
+        version = file.check_owner(connection, path)
+    if version < file.VERSION:
         with transaction(connection, "EXCLUSIVE"):
             _upgrade(connection, file.check_owner(connection, path))
     _use_wal(connection, path)

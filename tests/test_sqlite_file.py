@@ -10,6 +10,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
@@ -237,6 +238,25 @@ async def test_many_processes_may_make_the_file_at_the_same_moment(tmp_path: Pat
     async with open_queue(url(path)) as queue:
         assert await queue.size() == 6
     audit(path)
+
+
+async def test_a_file_is_judged_in_one_look(tmp_path: Path) -> None:
+    """Half of what is read from before another process made the file, half from after, is nobody's database."""
+    path = tmp_path / "q.db"
+    other = threading.Thread(target=lambda: _sqlite_schema.connect(path, SYSTEM_CLOCK, "full").close())
+
+    def make_it_between(statement: str) -> None:
+        if statement == "PRAGMA user_version" and not other.ident:
+            other.start()
+            other.join(0.5)  # in one look, it has to wait for us
+
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        path.chmod(0o600)
+        connection.set_trace_callback(make_it_between)
+        _sqlite_schema._set_up(connection, path, SYSTEM_CLOCK, "full")
+    other.join()
+    async with open_queue(url(path)) as queue:
+        assert await queue.size() == 0
 
 
 # -- damage
