@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from hypothesis import settings
 
+from .kafka_server import kafka_server
+from .kafka_shared import kafka
 from .redis_groups import authority, redis_cluster, redis_node, redis_sentinel
 from .redis_server import redis, redis_server
 from .shell import shell
 
-__all__ = ["authority", "redis", "redis_cluster", "redis_node", "redis_sentinel", "redis_server", "shell"]
+__all__ = [
+    "authority",
+    "kafka",
+    "kafka_server",
+    "redis",
+    "redis_cluster",
+    "redis_node",
+    "redis_sentinel",
+    "redis_server",
+    "shell",
+]
 
 # A shared machine is slow at times; a deadline per example would report that as a failure of ours.
 settings.register_profile("shared-machine", deadline=None, max_examples=100)

@@ -118,7 +118,7 @@ class RedisServer(Redis):
             stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.STDOUT,
             start_new_session=True,  # a ^C is for the tests, which then end it
         )  # fmt: skip
-        self._watch = _end_with_us(self.pid, self.directory)
+        self._watch = end_with_us(self.pid, self.directory)
         if wait:
             self.wait()
         return self
@@ -233,7 +233,7 @@ def _words(value: object) -> str:
     return " ".join(f'"{word}"' for word in (value if isinstance(value, tuple) else (value,)))
 
 
-def _end_with_us(pid: int, directory: Path) -> subprocess.Popen[bytes]:
+def end_with_us(pid: int, directory: Path) -> subprocess.Popen[bytes]:
     """A process that kills that one and clears up when we are gone: its input ends then."""
     return subprocess.Popen(
         ["/bin/sh", "-c", f'read _; kill -9 {pid}; rm -rf "$0"', str(directory)],

@@ -1,0 +1,30 @@
+"""kafka-python, with its names as the tests use them; what imports it first does it here."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+with warnings.catch_warnings():
+    # on Python 3.11 and 3.12 it reads its schemas in a way that is deprecated there
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition  # type: ignore[import-untyped,unused-ignore]  # it has no types
+    from kafka.admin import NewTopic  # type: ignore[import-untyped,unused-ignore]  # it has no types
+    from kafka.errors import KafkaError  # type: ignore[import-untyped,unused-ignore]  # it has no types
+    from kafka.net.inet import KafkaNetSocket  # type: ignore[import-untyped,unused-ignore]  # it has no types
+
+__all__ = ["KafkaAdminClient", "KafkaConsumer", "KafkaError", "KafkaProducer", "NewTopic", "TopicPartition"]
+
+_connect = KafkaNetSocket.sock_connect
+
+
+async def _connect_or_close(self: KafkaNetSocket, net: Any, sock: Any, *args: Any, **options: Any) -> Any:
+    """It leaves sockets that did not connect to the garbage collector, whose warning about them is an error here."""
+    try:
+        return await _connect(self, net, sock, *args, **options)
+    except BaseException:
+        sock.close()
+        raise
+
+
+KafkaNetSocket.sock_connect = _connect_or_close
