@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ._redis_link import Link
 from ._redis_list_owner import GRAVE_MS, Owner
+from .errors import QueueError
 from .message import Delivery
 
 _EVERY = 2.0
@@ -37,9 +38,14 @@ class Strays:
         if now < self._next_look:
             return []
         registered = await self._registered(current)
-        deliveries = []
+        deliveries: list[Delivery] = []
         for number in [one for one in registered if one in self._seen]:  # else its end may just have been on its way
-            deliveries += await self._look(number)
+            try:
+                deliveries += await self._look(number)
+            except QueueError:
+                if deliveries:  # of batches that are known by now: nobody would look there again
+                    return deliveries
+                raise
         self._seen = {one: self._seen.get(one, now) for one in registered if one not in self._owner.batches}
         self._next_look = now + _EVERY
         return deliveries
