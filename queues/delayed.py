@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import heapq
-import itertools
 import logging
 from collections.abc import Iterable, Sequence
 from datetime import datetime
@@ -12,6 +10,7 @@ from typing import Final
 
 import attrs
 
+from ._parking import Parking
 from .around import QueueAround
 from .base import Capability, MessageQueue, QueueStats, name_of
 from .clock import Alarm
@@ -35,7 +34,7 @@ class DelayedQueue(QueueAround):
 
     def __init__(self, inner: MessageQueue) -> None:
         super().__init__(inner)
-        self._waiting = _Waiting()
+        self._waiting = Parking()
         self._alarm: Alarm | None = None
         self._handing_back: asyncio.Task[None] | None = None
         self._on_their_way = 0
@@ -123,7 +122,7 @@ class DelayedQueue(QueueAround):
             self._renew_at = self.clock.monotonic() + self.lease / 3
         held = self._waiting.deliveries()
         lost = await self.inner.extend([*deliveries, *held])
-        self._waiting.drop(lost)
+        await self._unpark(self._waiting.drop(lost))
         return [delivery for delivery in lost if delivery in deliveries]
 
     # -- looked at
@@ -159,7 +158,7 @@ class DelayedQueue(QueueAround):
             await self._offer(due)
             left = []
             self._works()
-            await self._unpark(due)
+            await self._unpark(self._waiting.free_keys(due))
         except QueueError as error:
             self._fails(len(left), error)
         finally:
@@ -179,8 +178,7 @@ class DelayedQueue(QueueAround):
             log.warning("retries go back to their queue again", extra={"queue": name_of(self)})
         self._failing = False
 
-    async def _unpark(self, nacks: Sequence[Nack]) -> None:
-        free = self._waiting.free_keys(nacks)
+    async def _unpark(self, free: Sequence[Delivery]) -> None:
         try:
             await self.release(free)
         except QueueError:
@@ -204,7 +202,7 @@ class DelayedQueue(QueueAround):
         left = every = self._waiting.due(float("inf"), len(self._waiting))
         try:
             await self._offer(every)
-            await self._unpark(every)
+            await self._unpark(self._waiting.free_keys(every))
             left = self._waiting.due(float("inf"), len(self._waiting))
         except QueueError as error:
             log.warning("closing: retries could not go back to their queue: %s", error, extra={"queue": name_of(self)})
@@ -225,60 +223,3 @@ def _no_delay(queue: MessageQueue, until: datetime) -> Unsupported:
         f"{type(queue).__name__} can't keep an event until {until.isoformat()}: dispatch it without a delay, "
         "or use a queue with DELAY: channel://, sqlite:///, redis://, redis+stream:// or kafka://"
     )
-
-
-class _Waiting:
-    """Nacks by due time, and deliveries parked behind one of their key. Decides; does no I/O."""
-
-    def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Nack]] = []
-        self._serial = itertools.count()
-        self._keys: dict[str, list[Delivery]] = {}
-
-    def __len__(self) -> int:
-        return len(self._heap)
-
-    def add(self, due: float, nack: Nack, *, keyed: bool) -> None:
-        """`keyed`: those behind it in its key must wait for it, as they do in a queue with KEYED and DELAY."""
-        heapq.heappush(self._heap, (due, next(self._serial), nack))
-        if keyed and (key := nack.delivery.expect().key) is not None:
-            self._keys.setdefault(key, [])
-
-    def earliest(self) -> float | None:
-        return self._heap[0][0] if self._heap else None
-
-    def due(self, now: float, limit: int) -> list[Nack]:
-        """Take out up to `limit` that are due."""
-        found: list[Nack] = []
-        while self._heap and self._heap[0][0] <= now and len(found) < limit:
-            found.append(heapq.heappop(self._heap)[2])
-        return found
-
-    def let_pass(self, batch: list[Delivery]) -> list[Delivery]:
-        """Those of the batch whose key no retry holds; the others are parked."""
-        if not self._keys:
-            return batch
-        passing: list[Delivery] = []
-        for delivery in batch:
-            key = delivery.expect().key
-            parked = None if key is None else self._keys.get(key)
-            (passing if parked is None else parked).append(delivery)
-        return passing
-
-    def free_keys(self, nacks: Sequence[Nack]) -> list[Delivery]:
-        """What was parked behind these, unless another retry still holds the key."""
-        still = {nack.delivery.expect().key for _, _, nack in self._heap}
-        keys = dict.fromkeys(nack.delivery.expect().key for nack in nacks)
-        return [one for key in keys if key is not None and key not in still for one in self._keys.pop(key, ())]
-
-    def deliveries(self) -> list[Delivery]:
-        return [nack.delivery for _, _, nack in self._heap] + [one for parked in self._keys.values() for one in parked]
-
-    def drop(self, lost: Sequence[Delivery]) -> None:
-        """Forget those that are another owner's now."""
-        if lost:
-            gone = set(lost)
-            self._heap = [entry for entry in self._heap if entry[2].delivery not in gone]
-            heapq.heapify(self._heap)
-            for key, parked in self._keys.items():
-                self._keys[key] = [delivery for delivery in parked if delivery not in gone]

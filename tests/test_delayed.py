@@ -174,6 +174,28 @@ async def test_a_retry_that_lost_its_lease_is_forgotten() -> None:
     assert await queue.size() == 0
 
 
+class LeasedByKey(Leased):
+    """The same with KEYED."""
+
+    capabilities = Capability.ACK | Capability.KEYED
+
+
+async def test_a_lost_retry_frees_its_key() -> None:
+    """What comes of it later, when the other owner is through, is handed out here."""
+    store = Store()
+    inner = LeasedByKey(store, lease=30.0)
+    queue, clock = await opened(inner)
+    other = LeasedByKey(store, lease=30.0)
+    other.clock = clock
+    await queue.push(message("e", key="k"))
+    await queue.nack_many([Nack(await queue.pop(), 100.0)])
+    store.lives_until[inner] = 0.0
+    assert await other.ack_many(await other.pop_many(1)) == []
+    await clock.advance(30)
+    await queue.push(message("next", key="k"))
+    assert ids(await queue.pop_many(1)) == ["next"]
+
+
 async def test_a_retry_that_was_lost_before_it_waits_is_reported() -> None:
     """nack_many returns what was no longer ours, with a delay too."""
     store = Store()
