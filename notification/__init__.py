@@ -10,6 +10,7 @@ from .packages import check_packages
 check_packages()
 
 from queues import wire
+from queues.admin import Change, QueueAdmin, QueueInfo, Share, no_such_queue
 from queues.base import Capability, MessageQueue, QueueStats
 from queues.errors import (
     ConfigurationError,
@@ -29,7 +30,7 @@ from queues.errors import (
     Unsupported,
 )
 from queues.message import DeadLetter, Delivery, Message, Nack
-from queues.registry import open_queue, register_queue
+from queues.registry import open_admin, open_queue, register_queue
 from queues.url import QueueURL, Seconds
 from workers.retry import RetryPolicy
 
@@ -43,6 +44,7 @@ __all__ = [
     "BlockingDispatcher",
     "CallNext",
     "Capability",
+    "Change",
     "ConfigurationError",
     "Context",
     "CorruptMessage",
@@ -59,9 +61,11 @@ __all__ = [
     "Nack",
     "NotificationError",
     "PushFailed",
+    "QueueAdmin",
     "QueueClosed",
     "QueueError",
     "QueueFull",
+    "QueueInfo",
     "QueueStats",
     "QueueURL",
     "QueueUnavailable",
@@ -69,11 +73,14 @@ __all__ = [
     "RetryLater",
     "RetryPolicy",
     "Seconds",
+    "Share",
     "StopReport",
     "UnknownEvent",
     "UnknownQueue",
     "Unsupported",
     "event",
+    "no_such_queue",
+    "open_admin",
     "open_queue",
     "register_queue",
     "wire",

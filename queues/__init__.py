@@ -3,7 +3,7 @@
 from .base import Capability, MessageQueue, QueueStats
 from .clock import Clock
 from .message import CORRUPT_TYPE, DeadLetter, Delivery, Limits, Message, Nack
-from .registry import open_queue, register_queue
+from .registry import open_admin, open_queue, register_queue
 from .url import QueueURL
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "Nack",
     "QueueStats",
     "QueueURL",
+    "open_admin",
     "open_queue",
     "register_queue",
 ]

@@ -2,19 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from typing import Any
 
+from .admin import QueueAdmin
 from .base import MessageQueue
-from .errors import ConfigurationError, MissingDependency, UnknownQueue
+from .errors import ConfigurationError, MissingDependency, UnknownQueue, Unsupported
 from .url import QueueURL, did_you_mean
 
 QueueFactory = Callable[[QueueURL], MessageQueue]
 """Makes a queue for a URL, unopened. Raises ConfigurationError."""
 
+AdminFactory = Callable[[QueueURL], QueueAdmin]
+"""Makes the administration of the queue of a URL, unopened; the class will do. Raises ConfigurationError."""
+
 ENTRY_POINTS = "notification.queues"
 """The entry-point group in which a plugin package names its schemes: `myscheme = "package.module:factory"`."""
+ADMINS = "notification.admins"
+"""The entry-point group of their administration, by the same names."""
 
 REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+cluster", "rediss+cluster")
 """The ways to a Redis; with `+stream` behind them they lead to a stream."""
@@ -25,19 +32,29 @@ _BUILT_IN = {
     **dict.fromkeys(REDIS, "queues.redis_list:RedisListQueue.from_url"),
     **dict.fromkeys([f"{way}+stream" for way in REDIS], "queues.redis_stream:RedisStreamQueue.from_url"),
 }
+_BUILT_IN_ADMINS = {
+    "sqlite": "queues._sqlite_admin:SQLiteAdmin",
+}
 _registered: dict[str, QueueFactory] = {}
+_registered_admins: dict[str, AdminFactory] = {}
 
 
-def register_queue(scheme: str, factory: QueueFactory, *, replace: bool = False) -> None:
-    """Make `open_queue` call `factory` for URLs of this scheme, in this process.
+def register_queue(
+    scheme: str, factory: QueueFactory, *, admin: AdminFactory | None = None, replace: bool = False
+) -> None:
+    """Make `open_queue` call `factory` for URLs of this scheme, and `open_admin` call `admin`, in this process.
 
-    factory: makes a queue, unopened, from the parsed URL; a class whose constructor takes one will do. Raises
-    ConfigurationError when the scheme is taken, unless `replace`, and when no URL can have it.
+    factory: makes a queue, unopened, from the parsed URL; a class whose constructor takes one will do. admin: the same
+    for its administration. Raises ConfigurationError when the scheme is taken, unless `replace`, and when no URL can
+    have it.
     """
     QueueURL.parse(f"{scheme}://")
     if not replace and scheme in _known():
         raise ConfigurationError(f"{scheme}:// is registered already; replace=True takes its place")
     _registered[scheme] = factory
+    _registered_admins.pop(scheme, None)
+    if admin is not None:
+        _registered_admins[scheme] = admin
 
 
 def open_queue(url: str | QueueURL) -> MessageQueue:
@@ -55,13 +72,30 @@ def open_queue(url: str | QueueURL) -> MessageQueue:
     return queue
 
 
+def open_admin(url: str | QueueURL) -> QueueAdmin:
+    """The administration of the queue that a `url` names, not open yet: `async with` it before use.
+
+    Raises Unsupported for a queue without one, UnknownQueue, MissingDependency and other ConfigurationErrors.
+    """
+    if isinstance(url, str):
+        url = QueueURL.parse(url)
+    factory = _admin_factory(url.scheme)
+    if factory is None:
+        _factory(url.scheme)  # an unknown scheme is told as such
+        why = "its queues live and die with their process" if url.scheme == "channel" else "its backend publishes none"
+        raise Unsupported(f"{url.scheme}:// has no administration: {why}")
+    admin = factory(url)
+    if not isinstance(admin, QueueAdmin):
+        raise ConfigurationError(f"the admin of {url.scheme}:// made a {type(admin).__name__}, not a QueueAdmin")
+    return admin
+
+
 def _factory(scheme: str) -> QueueFactory:
     if scheme in _registered:
         return _registered[scheme]
-    if scheme in _BUILT_IN:
-        return _load(EntryPoint(scheme, _BUILT_IN[scheme], ENTRY_POINTS))
-    for plugin in entry_points(group=ENTRY_POINTS, name=scheme):
-        return _load(plugin)
+    factory: QueueFactory | None = _published(scheme, _BUILT_IN, ENTRY_POINTS)
+    if factory is not None:
+        return factory
     known = _known()
     raise UnknownQueue(
         f"no queue is registered for {scheme}://{did_you_mean(scheme, known)}; there are {', '.join(sorted(known))}. "
@@ -69,17 +103,33 @@ def _factory(scheme: str) -> QueueFactory:
     )
 
 
-def _load(entry: EntryPoint) -> QueueFactory:
+def _admin_factory(scheme: str) -> AdminFactory | None:
+    if scheme in _registered:  # what replaces a queue does not inherit its administration
+        return _registered_admins.get(scheme)
+    factory: AdminFactory | None = _published(scheme, _BUILT_IN_ADMINS, ADMINS)
+    return factory
+
+
+def _published(scheme: str, built_in: Mapping[str, str], group: str) -> Any:
+    """What one of ours or a plugin names for this scheme; None: nobody does."""
+    if scheme in built_in:
+        return _load(EntryPoint(scheme, built_in[scheme], group))
+    for plugin in entry_points(group=group, name=scheme):
+        return _load(plugin)
+    return None
+
+
+def _load(entry: EntryPoint) -> object:
     module, _, attribute = entry.value.partition(":")
     try:
-        factory: object = import_module(module)
+        found: object = import_module(module)
         for name in attribute.split("."):
-            factory = getattr(factory, name)
+            found = getattr(found, name)
     except ImportError as error:
         raise MissingDependency(f"{entry.name}:// needs {error.name}: {error}") from error
     except AttributeError as error:
         raise ConfigurationError(f"the entry point {entry.name} = {entry.value!r} names nothing: {error}") from error
-    return factory  # type: ignore[return-value]  # a plugin's word; open_queue uses it as one
+    return found
 
 
 def _known() -> set[str]:
