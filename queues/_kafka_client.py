@@ -1,0 +1,38 @@
+"""kafka-python, with its names as we use them; whoever imports it first in a process does it here."""
+
+from __future__ import annotations
+
+import warnings
+
+with warnings.catch_warnings():
+    # on Python 3.11 and 3.12 it reads its schemas in a way that is deprecated there
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
+    from kafka import errors as client
+    from kafka.admin import ConfigResource, ConfigResourceType
+    from kafka.codec import has_lz4, has_snappy, has_zstd
+    from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+    from kafka.net.compat import KafkaNetClient
+    from kafka.net.manager import KafkaConnectionManager
+    from kafka.net.sasl.oauth import AbstractTokenProvider
+    from kafka.net.selector import NetworkSelector
+    from kafka.structs import OffsetAndMetadata, TopicPartition
+
+__all__ = [
+    "AbstractTokenProvider",
+    "ConfigResource",
+    "ConfigResourceType",
+    "CooperativeStickyAssignor",
+    "KafkaAdminClient",
+    "KafkaConnectionManager",
+    "KafkaConsumer",
+    "KafkaNetClient",
+    "KafkaProducer",
+    "NetworkSelector",
+    "OffsetAndMetadata",
+    "TopicPartition",
+    "client",
+    "has_lz4",
+    "has_snappy",
+    "has_zstd",
+]
