@@ -1,0 +1,30 @@
+"""The topics of a queue: its own, and those beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from .url import DEAD
+
+HORIZONS: Final[Mapping[str, float]] = {"delay.1m": 60.0, "delay.1h": 3600.0, "delay.1d": 86400.0}
+"""The suffixes of the topics where delayed events wait, each with the longest time, in seconds, that is left to one."""
+SIBLINGS: Final = (DEAD, *HORIZONS)
+"""The suffixes of all topics beside a queue's own."""
+
+
+def all_of(topic: str) -> list[str]:
+    """The topic and those beside it."""
+    return [topic, *(f"{topic}.{suffix}" for suffix in SIBLINGS)]
+
+
+def movers_of(topic: str) -> str:
+    """The one consumer group that moves the delayed events of a topic on, whatever the groups of its consumers."""
+    return f"{topic}.delay"
+
+
+def queues_among(topics: Iterable[str]) -> list[str]:
+    """Those of the topics that do not lie beside another one, by name."""
+    names = set(topics)
+    beside = {sibling for name in names for sibling in all_of(name)[1:]}
+    return sorted(names - beside)
