@@ -32,7 +32,7 @@ lint: .venv/.installed-test ## ruff, mypy --strict, pyright
 	$(PY) -m pyright
 
 servers: .venv/.installed-test
-	@if [ -x .ci/redis ]; then .ci/redis; fi
+	@for script in .ci/redis .ci/kafka; do if [ -x $$script ]; then $$script; fi; done
 
 bench: .venv/.installed-test ## throughput, latency, and the cost of each stage
 	$(PY) -m tests.benchmarks throughput

@@ -23,8 +23,9 @@ JARS = CACHE / f"kafka-{VERSION}"
 """Where .ci/kafka puts them."""
 ARCHIVE = JARS / "classes.jsa"
 """Classes as the JVM wants them in memory: half the time of a start. One that doesn't fit the JVM is left aside."""
-_JAVA = (
-    "java", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
+JAVA = (
+    str(Path(os.environ["JAVA_HOME"], "bin", "java")) if "JAVA_HOME" in os.environ else "java",
+    "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )  # fmt: skip
 _PORTS = range(20_000, 32_000)
@@ -66,7 +67,7 @@ class Broker:
         classes = ":".join(map(str, sorted(JARS.glob("*.jar"))))
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*_JAVA, *self.flags, "-cp", classes, "kafka.Kafka", str(properties)],
+                [*JAVA, *self.flags, "-cp", classes, "kafka.Kafka", str(properties)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
                 start_new_session=True,  # a ^C is for the tests, which then end it
             )  # fmt: skip

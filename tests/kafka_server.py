@@ -12,7 +12,7 @@ from urllib.parse import quote
 
 import pytest
 
-from .kafka_broker import JARS, Broker, free_port, new_id
+from .kafka_broker import JARS, JAVA, Broker, free_port, new_id
 from .kafka_client import KafkaAdminClient, NewTopic
 from .proxy import Proxy
 
@@ -225,7 +225,7 @@ def kafka_server() -> Iterator[Start]:
 
 def need_kafka() -> None:
     """Skip the test on a machine without Java or Kafka; fail it where the whole suite must run."""
-    if shutil.which("java") is not None and (JARS / "complete").exists():
+    if shutil.which(JAVA[0]) is not None and (JARS / "complete").exists():
         return
     why = "there is no Kafka here: install Java 17 or later and Maven, then `make servers`"
     if os.environ.get("CI", "").lower() in {"true", "1"}:
