@@ -367,6 +367,17 @@ async def test_what_was_removed_by_hand_is_made_again(streams: Streams, how: str
     assert await queue.ack_many(got) == []
 
 
+async def test_an_ack_of_a_group_that_was_removed_takes_nothing_from_the_others(streams: Streams) -> None:
+    """Its deliveries are another group's events as well, who may not have seen them."""
+    ours, theirs = await streams.open("ours"), await streams.open("theirs")
+    await ours.push_many(events(3))
+    held = await taken(ours, 3)
+    streams.admin.xgroup_destroy(streams.name, "ours")
+    await ours.ack_many(held[:1])
+    await ours.nack_many([Nack(held[1])])
+    assert ids(await taken(theirs, 3)) == ["e0", "e1", "e2"]
+
+
 async def test_retries_of_one_group_are_not_seen_in_the_figures_of_another(streams: Streams) -> None:
     """Delayed copies are its own, and so is what it has settled."""
     ours, theirs = await streams.open("ours"), await streams.open("theirs")

@@ -8,7 +8,7 @@ local stream, group = KEYS[1], ARGV[1]
 if not holds(KEYS[2], ARGV[2]) then
   return -1
 end
-local alone = #groups_of(stream) == 1
+local alone = is_alone(groups_of(stream), group, KEYS[4])
 local done = 0
 for first = 4, #ARGV, 4000 do
   local last = math.min(first + 3999, #ARGV)

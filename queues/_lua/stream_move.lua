@@ -13,7 +13,7 @@ if not holds(KEYS[2], ARGV[2]) then
   return -1
 end
 redis.call('XLEN', to) -- what is there may be no stream: an error now, before anything is done
-local alone = #groups_of(stream) == 1
+local alone = is_alone(groups_of(stream), group, KEYS[4])
 local moved = 0
 for at = 4, #ARGV, 4 do
   local id, delay, only, event = ARGV[at], tonumber(ARGV[at + 1]), ARGV[at + 2], ARGV[at + 3]
