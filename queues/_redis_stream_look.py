@@ -75,9 +75,12 @@ class Look:
         """What waits, the oldest first; with `since`, all that is in the stream from there on."""
         begin: str | bytes = _position(since) if since is not None else ""
         if since is None:
-            for event in await self._released():
-                if (message := self._message(event)) is not None:
-                    yield message
+            more: bytes | None = b"-" if (await self.facts()).released else None
+            while more is not None:
+                events, more = await self._released(more, _PAGE)
+                for event in events:
+                    if (message := self._message(event)) is not None:
+                        yield message
             begin = b"(" + (await self.facts()).last
         while True:
             [page] = await self._link.call(("XRANGE", self._owner.keys.waiting, begin, "+", "COUNT", _PAGE))
@@ -96,17 +99,19 @@ class Look:
         message = wire.delivery_of(event, None, limits=self._owner.limits).expect()
         return message if message.group in {None, self._owner.group} or not self._owner.filters else None
 
-    async def _released(self, most: int | None = None) -> list[bytes]:
-        """What was handed back and waits, the oldest first."""
-        keys, group = self._owner.keys, self._owner.group
-        if not (await self.facts()).released:
-            return []
-        [entries] = await self._link.call(("XPENDING", keys.waiting, group, "-", "+", most or _COUNTED, "released"))
-        found = await self._link.call(*(("XRANGE", keys.waiting, entry[0], entry[0]) for entry in entries))
-        return [_event(one[0][1]) for one in found if one]
+    async def _released(self, begin: bytes, most: int) -> tuple[list[bytes], bytes | None]:
+        """What was handed back and waits, the oldest first, and where there is more of it."""
+        key, group = self._owner.keys.waiting, self._owner.group
+        [entries] = await self._link.call(("XPENDING", key, group, begin, "+", most, "released"))
+        if not entries:
+            return [], None
+        found = await self._link.call(*(("XRANGE", key, entry[0], entry[0]) for entry in entries))
+        return [_event(one[0][1]) for one in found if one], b"(" + entries[-1][0] if len(entries) == most else None
 
     async def _age(self, facts: Facts) -> float | None:
-        events = await self._released(1)
+        events: list[bytes] = []
+        if facts.released:
+            events, _ = await self._released(b"-", 1)
         if not events and facts.waiting:
             [page] = await self._link.call(("XRANGE", self._owner.keys.waiting, b"(" + facts.last, "+", "COUNT", 1))
             events = [_event(fields) for _, fields in page]

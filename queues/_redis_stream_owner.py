@@ -20,7 +20,7 @@ from .message import Delivery, Limits, Nack
 
 _ACK, _MOVE, _RELEASE = Script.named("stream_ack"), Script.named("stream_move"), Script.named("stream_release")
 _LOOK, _EXTEND, _LEAVE = Script.named("stream_look"), Script.named("stream_extend"), Script.named("stream_leave")
-_PROMOTE = Script.named("stream_promote")
+_PROMOTE, _REAP = Script.named("stream_promote"), Script.named("stream_reap")
 _FIELD = b"event"
 Settling = Callable[[Sequence[Delivery]], Command]
 
@@ -92,7 +92,7 @@ class Owner:
 
     def look(self, most: int, after: bytes | str = "-", *, sweep: bool = False) -> Command:
         """See stream_look.lua."""
-        names = (self.keys.waiting, self.leases, self.started, self.keys.delayed, aside(self.keys))
+        names = (self.keys.waiting, self.leases, self.started, self.keys.delayed, aside(self.keys), self.keys.settled)
         return _LOOK(names, self.group, self.name, self._lease_ms, int(self.fresh), most, after, int(sweep))
 
     def read(self, most: int, block: float | None = None) -> Command:
@@ -132,7 +132,15 @@ class Owner:
 
     def leave(self, name: str, keep: Iterable[bytes] = ()) -> Command:
         """Hand back all that is pending under a name of ours, but for these ids."""
-        return _LEAVE((self.keys.waiting, self.leases, self.started), self.group, name, *keep)
+        names = (self.keys.waiting, self.leases, self.started, self.keys.settled)
+        return _LEAVE(names, self.group, name, *keep)
+
+    async def reap(self, link: Link) -> None:
+        """Hand back what dead owners hold."""
+        names = (self.keys.waiting, self.leases, self.started, self.keys.settled)
+        more = True
+        while more:
+            [more] = await link.call(_REAP(names, self.group, self._lease_ms))
 
     # -- what was handed out
 

@@ -97,6 +97,7 @@ class RedisStreamQueue(MessageQueue):
         try:
             await self._pushes.open()
             await self._pushes.call(("XLEN", self._keys.waiting))
+            await self._owner.reap(self._pushes)  # nobody consumes dead letters: a retry that was killed had some
         except BaseException as error:
             await self._pushes.close()
             if "WRONGTYPE" in str(error):  # something else is under this name, which no waiting heals

@@ -152,6 +152,28 @@ async def test_what_a_consumer_without_a_lease_read_goes_to_others(streams: Stre
     assert "somebody" not in streams.consumers()
 
 
+async def test_dead_letters_come_back_when_whoever_took_them_died(streams: Streams) -> None:
+    """Nobody consumes dead letters: once the lease is over, whoever opens their queue finds all of them, in order."""
+    letters = f"{streams.name}.dead"
+    killed = [await streams.open(name=letters) for _ in range(6)]
+    await killed[0].push_many(events(2600))
+    for one in killed[:5]:
+        assert len(await one.take(lambda _: True, 500)) == 500
+    await killed[5].pop_many(50)
+    looker = open_queue(streams.redis.queue(letters, scheme="redis+stream"))
+    async with looker:
+        left = [f"e{number}" for number in range(2550, 2600)]
+        assert await browsed(looker) == left, "before that they are with whoever took them"
+    for one in killed:
+        streams.admin.zadd(f"{{{streams.name}}}.dead:leases:notification", {one._owner.name: 1})
+    finder = open_queue(streams.redis.queue(letters, scheme="redis+stream"))
+    async with finder:
+        assert await browsed(finder) == [f"e{number}" for number in range(2600)]
+        assert await finder.size() == 2600
+        assert len(await finder.take(lambda _: True, 5000)) == 2600
+    assert await killed[0].extend([]) == []
+
+
 async def test_a_closing_owner_leaves_no_trace(streams: Streams) -> None:
     """Neither its name nor its lease."""
     queue = await streams.open()
@@ -376,6 +398,35 @@ async def test_an_ack_of_a_group_that_was_removed_takes_nothing_from_the_others(
     await ours.ack_many(held[:1])
     await ours.nack_many([Nack(held[1])])
     assert ids(await taken(theirs, 3)) == ["e0", "e1", "e2"]
+
+
+async def test_a_group_that_was_removed_is_gone_from_all_figures_at_the_next_look(streams: Streams) -> None:
+    """What was kept back for it is removed as far as the others are past it, and so is what was noted about it."""
+    ours, theirs = await streams.open("ours"), await streams.open("theirs")
+    await ours.push_many(events(3010))
+    held, started = await taken(ours, 3010), await taken(theirs, 5)
+    assert await theirs.started(started) == []
+    assert await ours.ack_many(held[1:]) == []
+    streams.admin.xgroup_destroy(streams.name, "theirs")
+    parts = 0
+    while (stats := await ours.stats()).waiting:
+        parts += 1
+        assert parts < 4, "some thousands at a time, so that others get their turn"
+    assert (stats.in_flight, stats.settled) == (1, 3009)
+    assert [one for one, _ in streams.admin.xrange(streams.name)] == [held[0].receipt.id]
+    assert streams.admin.hkeys(streams.key("settled")) == [b"ours"]
+    assert not streams.admin.exists(streams.key("leases:theirs"), streams.key("started:theirs"))
+    assert await ours.ack_many(held[:1]) == []
+
+
+async def test_figures_of_a_group_that_begins_again_are_new(streams: Streams) -> None:
+    """It was removed by hand: what it had settled was another group's of the same name."""
+    queue = await streams.open()
+    await queue.push_many(events(2))
+    await queue.ack_many(await taken(queue, 1))
+    streams.admin.xgroup_destroy(streams.name, "a")
+    stats = await queue.stats()
+    assert (stats.waiting, stats.in_flight, stats.settled) == (1, 0, 0)
 
 
 async def test_retries_of_one_group_are_not_seen_in_the_figures_of_another(streams: Streams) -> None:

@@ -1,12 +1,15 @@
+#!lua flags=allow-oom
 -- How a stream stands for a group. KEYS: stream, delayed, aside, settled, dead letters. ARGV: group.
 -- Returns how many wait (-1: count what is after the last one handed out), how many of these were handed back, how many
 -- are pending with somebody, the last id handed out, how many are due and not in the stream yet, how many are not due,
 -- how many the group has settled, how many dead letters there are, and how many groups.
 -- include now
 -- include stream_groups
+-- include stream_tidy
 -- include stream_waiting
 local stream, name = KEYS[1], ARGV[1]
 local groups = groups_of(stream)
+tidy(stream, groups, KEYS[4])
 local waiting, released, pending, last = redis.call('XLEN', stream), 0, 0, '0-0'
 for _, group in ipairs(groups) do
   if group['name'] == name then

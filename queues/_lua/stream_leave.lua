@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Hand back everything that is pending under an owner's name, uncounted, but for these ids, and forget him when nothing is
--- left: what he keeps is covered by his lease. KEYS: stream, leases, started. ARGV: group, owner, then ids.
+-- left: what he keeps is covered by his lease. KEYS: stream, leases, started, settled. ARGV: group, owner, then ids.
 -- include stream_groups
--- include stream_trim
+-- include stream_tidy
 -- include stream_released
 local stream, group, owner = KEYS[1], ARGV[1], ARGV[2]
 local keeps = {}
@@ -29,5 +29,5 @@ if #ARGV == 2 then
   redis.call('ZREM', KEYS[2], owner)
   redis.call('XGROUP', 'DELCONSUMER', stream, group, owner)
 end
-trim(stream, groups_of(stream))
+tidy(stream, groups_of(stream), KEYS[4])
 return 1
