@@ -9,27 +9,36 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
     from kafka import errors as client
-    from kafka.admin import ConfigResource, ConfigResourceType
+    from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic, OffsetSpec
     from kafka.codec import has_lz4, has_snappy, has_zstd
+    from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
     from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+    from kafka.future import Future
     from kafka.net.compat import KafkaNetClient
     from kafka.net.manager import KafkaConnectionManager
     from kafka.net.sasl.oauth import AbstractTokenProvider
     from kafka.net.selector import NetworkSelector
+    from kafka.protocol.consumer.offsets import IsolationLevel
     from kafka.structs import OffsetAndMetadata, TopicPartition
 
 __all__ = [
     "AbstractTokenProvider",
+    "AsyncConsumerRebalanceListener",
     "ConfigResource",
     "ConfigResourceType",
     "CooperativeStickyAssignor",
+    "Future",
+    "IsolationLevel",
     "KafkaAdminClient",
     "KafkaConnectionManager",
     "KafkaConsumer",
     "KafkaNetClient",
     "KafkaProducer",
     "NetworkSelector",
+    "NewPartitions",
+    "NewTopic",
     "OffsetAndMetadata",
+    "OffsetSpec",
     "TopicPartition",
     "client",
     "has_lz4",

@@ -28,7 +28,7 @@ _REQUEST_SECONDS = 3.0
 _SESSION_TIMEOUT = 0.5
 _FETCH_SECONDS = 8.0
 _BATCH_BYTES = 1 << 16
-_FRAME_BYTES = 16 << 20
+_FRAME_BYTES, _LARGE_FRAME_BYTES = 16 << 20, 100 << 20
 _NEVER = 2**31 - 1
 
 
@@ -79,6 +79,7 @@ class Brokers:
         self.hosts: list[str] = [_address(host) for host in url.hosts]
         self.name: str = f"kafka://{','.join(self.hosts)}"
         self.partitions: tuple[int, ...] | None = _numbers(options.partitions)
+        self._frame_bytes = _FRAME_BYTES if self.url.limits.event <= 1 << 20 else _LARGE_FRAME_BYTES
         self._check()
         self._compression = _compression(options.compression)
         self._security = security(self.url, options)
@@ -107,7 +108,7 @@ class Brokers:
             "metadata_max_age_ms": 30_000,  # partitions that were added are seen after so long
             "connections_max_idle_ms": 540_000,
             "max_in_flight_requests_per_connection": 5,
-            "receive_message_max_bytes": _FRAME_BYTES,
+            "receive_message_max_bytes": self._frame_bytes,
             **self._security,
         }
 
@@ -146,7 +147,7 @@ class Brokers:
             "max_poll_records": 500,
             "fetch_min_bytes": 1,
             "fetch_max_wait_ms": 500,
-            "fetch_max_bytes": _FRAME_BYTES - (1 << 20),
+            "fetch_max_bytes": self._frame_bytes - (1 << 20),
             "max_partition_fetch_bytes": 1 << 20,
             "request_timeout_ms": _ms(max(self.options.timeout, _FETCH_SECONDS)),
             "client_rack": self.options.client_rack or "",

@@ -42,7 +42,7 @@ def security(url: QueueURL, options: SecurityOptions) -> dict[str, Any]:
     """What the client is told of these options, secrets among it. Raises ConfigurationError."""
     if options.sasl and not (options.tls or options.insecure):
         raise ConfigurationError(
-            f"{url}: ?sasl= without TLS shows passwords to the network; write ?tls=true, or ?insecure=true if that is meant"
+            f"{url}: ?sasl= without TLS shows passwords to the network: ?tls=true, or ?insecure=true if that is meant"
         )
     protocol = f"{'SASL_' if options.sasl else ''}{'SSL' if options.tls else 'PLAINTEXT'}"
     return {"security_protocol": protocol, **_certificates(url, options), **_login(url, options)}
