@@ -130,6 +130,7 @@ class Service:
 
     async def _start(self, command: Start, stack: AsyncExitStack, group: anyio.abc.TaskGroup) -> None:
         try:
+            await self.queue.begin()
             await command.dead.open()
             stack.push_async_callback(command.dead.close)
             self.dead = command.dead

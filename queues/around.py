@@ -32,6 +32,9 @@ class QueueAround(MessageQueue):
         await self.inner.open()
         self._adopt()
 
+    async def begin(self) -> None:
+        await self.inner.begin()
+
     async def close(self) -> None:
         await self.inner.close()
 

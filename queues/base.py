@@ -113,6 +113,12 @@ class MessageQueue(ABC):
     async def open(self) -> None:
         """Connect for pushing. Consuming begins with the first pop. Raises ConfigurationError, QueueUnavailable."""
 
+    async def begin(self) -> None:
+        """Workers are about to pop: say now what is missing for that, and begin what takes a while.
+
+        Idempotent; a pop without it works too. Raises ConfigurationError, QueueUnavailable.
+        """
+
     async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
         """Store many `messages`, in order; `timeout` as in `push`.
 

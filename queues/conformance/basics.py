@@ -122,6 +122,15 @@ class Basics(Suite):
         assert sorted(ids(got)) == [f"e{i}" for i in range(5)], "each message goes to exactly one pop"
         assert len({id(delivery) for delivery in got}) == 5, "each hand-out is a Delivery of its own"
 
+    async def test_consuming_may_be_announced(self, owners: Owners) -> None:
+        """begin() says what is missing for consuming; it takes nothing, and may be called again."""
+        queue = await owners.open()
+        await queue.push(event("e"))
+        await queue.begin()
+        assert await queue.size() == 1, "begin() hands out nothing"
+        await queue.begin()
+        assert ids(await self.popped(queue, 1, "pop hands out what was pushed, after begin() too")) == ["e"]
+
     async def test_two_owners_see_the_same_messages(self, owners: Owners) -> None:
         """What one pushed, the other is handed."""
         first, second = await self.two_owners(owners)

@@ -1,0 +1,133 @@
+"""What is committed beside an offset: what is finished above it, and who may have died of what. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from attrs import frozen
+
+LONGEST = 4096
+"""Characters that a broker takes (`offset.metadata.max.bytes`); one more, and it refuses the whole commit."""
+_PREFIX = "n1:"
+_MOST_BYTES = (LONGEST - len(_PREFIX)) // 5 * 4
+
+
+class Range(NamedTuple):
+    """Offsets from `start` up to, and without, `end`."""
+
+    start: int
+    end: int
+
+
+class Suspicion(NamedTuple):
+    """deaths: of owners that had this event running, or may have. running: it runs now, so its next one counts too."""
+
+    deaths: int
+    running: bool
+
+
+@frozen
+class Note:
+    """What one owner of a partition tells the next one, above the committed offset.
+
+    owned: somebody has the partition; still so when the next one reads it, that owner died. mark: what is below it may
+    have been in flight at a death. suspects: by offset. finished: in order.
+    """
+
+    owned: bool = False
+    mark: int = 0
+    suspects: Mapping[int, Suspicion] = {}
+    finished: Sequence[Range] = ()
+
+
+def encode(low: int, note: Note) -> tuple[str, bool]:
+    """The text to commit at the offset `low`, and whether all ranges had room; what is cut off is run again by the next
+    owner. Suspects go first: they are no more than there are workers.
+    """
+    head = bytearray([note.owned])
+    _put(head, max(0, note.mark - low))
+    suspects = sorted((offset, one) for offset, one in note.suspects.items() if offset >= low)
+    suspects = suspects[: _MOST_BYTES // 32]
+    _put(head, len(suspects))
+    at = low
+    for offset, (deaths, running) in suspects:
+        _put(head, offset - at)
+        _put(head, deaths * 2 + running)
+        at = offset
+    at = low
+    for start, end in note.finished:
+        pair = bytearray()
+        _put(pair, start - at)
+        _put(pair, end - start)
+        if len(head) + len(pair) > _MOST_BYTES:
+            return _text(head), False
+        head += pair
+        at = end
+    return _text(head), True
+
+
+def decode(low: int, text: str) -> Note:
+    """What `encode` made; an empty note for what somebody else wrote."""
+    if not text.startswith(_PREFIX):
+        return Note()
+    try:
+        numbers = _numbers(base64.b85decode(text[len(_PREFIX) :]))
+        owned, mark = bool(next(numbers)), next(numbers)
+        suspects, at = {}, low
+        for _ in range(next(numbers)):
+            at += next(numbers)
+            deaths = next(numbers)
+            suspects[at] = Suspicion(deaths >> 1, bool(deaths & 1))
+        return Note(owned, low + mark if mark else 0, suspects, tuple(_ranges(low, numbers)))
+    except (ValueError, binascii.Error, StopIteration):
+        return Note()
+
+
+def finished_of(text: str) -> int:
+    """How many offsets above the committed one are finished: no longer part of a group's lag."""
+    return sum(end - start for start, end in decode(0, text).finished)
+
+
+def runs(offsets: Iterable[int]) -> Iterator[Range]:
+    """Offsets in ascending order, as ranges."""
+    start = end = -1
+    for offset in offsets:
+        if offset != end:
+            if end >= 0:
+                yield Range(start, end)
+            start = offset
+        end = offset + 1
+    if end >= 0:
+        yield Range(start, end)
+
+
+def _ranges(at: int, numbers: Iterator[int]) -> Iterator[Range]:
+    for gap in numbers:
+        start = at + gap
+        at = start + next(numbers, 0)
+        yield Range(start, at)
+
+
+def _text(raw: bytearray) -> str:
+    return _PREFIX + base64.b85encode(raw).decode("ascii")
+
+
+def _put(raw: bytearray, number: int) -> None:
+    """As a varint: seven bits a byte, the lowest first."""
+    while number > 127:
+        raw.append(number & 127 | 128)
+        number >>= 7
+    raw.append(number)
+
+
+def _numbers(raw: bytes) -> Iterator[int]:
+    number = shift = 0
+    for byte in raw:
+        number |= (byte & 127) << shift
+        shift += 7
+        if byte < 128:
+            yield number
+            number = shift = 0
