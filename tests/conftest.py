@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from hypothesis import settings
 
+from .kafka_secure import kafka_secure
 from .kafka_server import kafka_server
 from .kafka_shared import kafka
 from .redis_groups import authority, redis_cluster, redis_node, redis_sentinel
@@ -13,6 +14,7 @@ from .shell import shell
 __all__ = [
     "authority",
     "kafka",
+    "kafka_secure",
     "kafka_server",
     "redis",
     "redis_cluster",

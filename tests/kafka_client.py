@@ -8,12 +8,20 @@ from typing import Any
 with warnings.catch_warnings():
     # on Python 3.11 and 3.12 it reads its schemas in a way that is deprecated there
     warnings.simplefilter("ignore", DeprecationWarning)
-    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition  # type: ignore[import-untyped,unused-ignore]  # it has no types
-    from kafka.admin import NewTopic  # type: ignore[import-untyped,unused-ignore]  # it has no types
-    from kafka.errors import KafkaError  # type: ignore[import-untyped,unused-ignore]  # it has no types
-    from kafka.net.inet import KafkaNetSocket  # type: ignore[import-untyped,unused-ignore]  # it has no types
+    from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
+    from kafka.admin import NewTopic, UserScramCredentialUpsertion
+    from kafka.errors import KafkaError
+    from kafka.net.inet import KafkaNetSocket
 
-__all__ = ["KafkaAdminClient", "KafkaConsumer", "KafkaError", "KafkaProducer", "NewTopic", "TopicPartition"]
+__all__ = [
+    "KafkaAdminClient",
+    "KafkaConsumer",
+    "KafkaError",
+    "KafkaProducer",
+    "NewTopic",
+    "TopicPartition",
+    "UserScramCredentialUpsertion",
+]
 
 _connect = KafkaNetSocket.sock_connect
 
