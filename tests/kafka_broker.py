@@ -24,7 +24,7 @@ JARS = CACHE / f"kafka-{VERSION}"
 ARCHIVE = JARS / "classes.jsa"
 """Classes as the JVM wants them in memory: half the time of a start. One that doesn't fit the JVM is left aside."""
 JAVA = (
-    str(Path(os.environ["JAVA_HOME"], "bin", "java")) if "JAVA_HOME" in os.environ else "java",
+    str(Path(os.environ["JAVA_HOME"], "bin", "java")) if os.environ.get("JAVA_HOME") else "java",
     "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )  # fmt: skip

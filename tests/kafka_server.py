@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Self
@@ -236,3 +237,14 @@ def need_kafka() -> None:
 def unique() -> str:
     """A topic's name that nobody else has."""
     return f"t-{uuid.uuid4().hex[:12]}"
+
+
+def main() -> None:
+    """`python -m tests.kafka_server` runs a broker until ^C, and prints its address."""
+    with contextlib.suppress(KeyboardInterrupt), KafkaServer() as server:
+        print(server.bootstrap, flush=True)
+        signal.pause()
+
+
+if __name__ == "__main__":
+    main()
