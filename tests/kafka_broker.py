@@ -28,6 +28,8 @@ JAVA = (
     "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData",
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
 )  # fmt: skip
+STARTS = 60.0
+"""Seconds that a broker may take at most until it answers, on a machine that has a lot to do."""
 _PORTS = range(20_000, 32_000)
 """Below those that connections going out take: a port is still free when its broker comes back."""
 
@@ -64,10 +66,11 @@ class Broker:
         assert self._process is None, "it runs already"
         properties = self.directory / "server.properties"
         properties.write_text("".join(f"{name}={_escaped(value)}\n" for name, value in self.settings.items()))
-        classes = ":".join(map(str, sorted(JARS.glob("*.jar"))))
+        classes = self.directory / "classes"  # ninety names, too long to be seen in each error
+        classes.write_text(f'-cp "{":".join(map(str, sorted(JARS.glob("*.jar"))))}"')
         with (self.directory / "log").open("ab") as log:
             self._process = subprocess.Popen(
-                [*JAVA, *self.flags, "-cp", classes, "kafka.Kafka", str(properties)],
+                [*JAVA, *self.flags, f"@{classes}", "kafka.Kafka", str(properties)],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, cwd=self.directory,
                 start_new_session=True,  # a ^C is for the tests, which then end it
             )  # fmt: skip
@@ -77,7 +80,7 @@ class Broker:
 
     def wait(self) -> None:
         """Until it answers and the controller has let it in."""
-        until(self._answers, lambda: f"the broker does not answer: {self.log[-2000:]}")
+        until(self._answers, lambda: f"the broker does not answer: {self.log[-2000:]}", patience=STARTS)
 
     def kill(self) -> None:
         """SIGKILL. What it had written stays; `start` reads it again."""

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from .kafka_broker import STARTS
 from .kafka_server import Kafka, KafkaServer, need_kafka
 from .redis_server import until
 
@@ -41,7 +42,8 @@ def shared(directory: Path) -> Iterator[str]:
             fcntl.flock(users, fcntl.LOCK_SH)
             if not (address := directory / "kafka.address").exists():
                 _begin(directory)
-            until(address.exists, lambda: f"no broker: {(directory / 'kafka.log').read_text()[-2000:]}")
+            log = directory / "kafka.log"
+            until(address.exists, lambda: f"no broker: {log.read_text()[-2000:]}", patience=STARTS)
         yield address.read_text()
 
 

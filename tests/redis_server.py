@@ -220,9 +220,11 @@ def free_port() -> int:
         return port
 
 
-def until(state: Callable[[], object], why: Callable[[], str] = lambda: "it did not come") -> None:
+def until(
+    state: Callable[[], object], why: Callable[[], str] = lambda: "it did not come", *, patience: float = PATIENCE
+) -> None:
     """Wait for a state that must come, outside of an event loop."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + patience
     while not state():
         assert time.monotonic() < end, why()
         time.sleep(0.005)
