@@ -21,6 +21,14 @@ class Left:
     end: int
     finished: Sequence[Range] = field(factory=tuple)
 
+    @classmethod
+    def of(cls, oldest: int, end: int, committed: Any) -> Left:
+        """Of what the broker says. committed: an OffsetAndMetadata, None where the group never committed."""
+        if committed is None or committed.offset < 0 or committed.offset > end:
+            return cls(oldest, end)
+        left = cls(committed.offset, end, decode(committed.offset, committed.metadata or "").finished)
+        return cls(max(oldest, left.low), end, left.behind(oldest))
+
     @property
     def ahead(self) -> int:
         """How many are finished behind `low`."""
@@ -56,11 +64,6 @@ def left_of(admin: Any, topic: str, group: str) -> dict[int, Left]:
     )
     oldest = admin.list_partition_offsets(dict.fromkeys(places, OffsetSpec.EARLIEST))
     committed = admin.list_group_offsets({group: places}).get(group, {})
-    return {place.partition: _left(oldest[place].offset, ends[place].offset, committed.get(place)) for place in places}
-
-
-def _left(oldest: int, end: int, committed: Any) -> Left:
-    if committed is None or committed.offset < 0 or committed.offset > end:
-        return Left(oldest, end)
-    left = Left(committed.offset, end, decode(committed.offset, committed.metadata or "").finished)
-    return Left(max(oldest, left.low), end, left.behind(oldest))
+    return {
+        place.partition: Left.of(oldest[place].offset, ends[place].offset, committed.get(place)) for place in places
+    }

@@ -115,6 +115,6 @@ class QueueAdmin:
         return Unsupported(f"{self.url.scheme}:// can't {what}")
 
 
-def no_such_queue(url: QueueURL, missing: str = "it") -> ConfigurationError:
+def no_such_queue(url: QueueURL, missing: str = "the queue") -> ConfigurationError:
     """The error of the queue of this url that was not made yet. missing: what of it is not there."""
     return ConfigurationError(f"{url}: {missing} does not exist; `notification queue create '{url}'` makes it")

@@ -29,10 +29,12 @@ REDIS = ("redis", "rediss", "unix", "redis+sentinel", "rediss+sentinel", "redis+
 _BUILT_IN = {
     "channel": "queues.channel:ChannelQueue.from_url",
     "sqlite": "queues.sqlite:SQLiteQueue.from_url",
+    "kafka": "queues.kafka:KafkaQueue.from_url",
     **dict.fromkeys(REDIS, "queues.redis_list:RedisListQueue.from_url"),
     **dict.fromkeys([f"{way}+stream" for way in REDIS], "queues.redis_stream:RedisStreamQueue.from_url"),
 }
 _BUILT_IN_ADMINS = {
+    "kafka": "queues._kafka_admin:KafkaAdmin",
     "sqlite": "queues._sqlite_admin:SQLiteAdmin",
 }
 _registered: dict[str, QueueFactory] = {}

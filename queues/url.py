@@ -102,10 +102,12 @@ class QueueURL:
         return attrs.evolve(DEFAULT_LIMITS, event=_convert("max_event", self.options.get("max_event", "262144"), int))
 
     def sibling(self, suffix: str) -> QueueURL:
-        """The queue beside this one, `<name>.<suffix>`: same place and options, but no capacity and no size cap."""
-        options = {
-            name: value for name, value in self.options.items() if name not in {"capacity", "max_event", "dedup"}
-        }
+        """The queue beside this one, `<name>.<suffix>`: same place and options, but no capacity and no size cap.
+
+        Nor is it narrowed to partitions: it has others.
+        """
+        own = {"capacity", "max_event", "dedup", "partitions"}
+        options = {name: value for name, value in self.options.items() if name not in own}
         return attrs.evolve(
             self,
             name=check_name("queue", f"{self.name}.{suffix}"),

@@ -31,8 +31,9 @@ async def waiting(directory: Path) -> list[tuple[str, str | None, Any]]:
 def test_every_flag_has_an_environment_variable() -> None:
     """NOTIFICATION_ and its name."""
     group: Any = typer.main.get_command(cli)
-    commands = [one for one in group.commands.values() if one.name != "dead"]
-    for command in [*commands, *group.commands["dead"].commands.values()]:
+    groups = [one for one in group.commands.values() if hasattr(one, "commands")]
+    commands = [one for one in group.commands.values() if one not in groups]
+    for command in [*commands, *(one for each in groups for one in each.commands.values())]:
         for flag in command.params:
             if flag.param_type_name == "option" and flag.name != "help":
                 assert flag.envvar == "NOTIFICATION_" + flag.opts[0].removeprefix("--").replace("-", "_").upper()
@@ -210,6 +211,7 @@ def test_stats_shows_every_figure(shell: Shell) -> None:
     figures = shell.stats()
     assert figures.pop("oldest_age") >= 0
     assert figures.pop("queue").startswith(QUEUE)
+    assert figures.pop("shares") == [{"lag": 1, "partition": None, "owner": None, "group": None}]
     assert figures == {"waiting": 1, "in_flight": 0, "delayed": 0, "dead": 0, "settled": 0}
     table = shell("stats", NOTIFICATION_QUEUE=QUEUE).stdout
     assert [line.split()[0] for line in table.splitlines()[1:]] == ["waiting", "in", "delayed", "dead", "oldest"]

@@ -1,4 +1,4 @@
-"""The command `notification`: run an app's workers, send events, look at a queue, deal with dead letters.
+"""The command `notification`: run an app's workers, send events, look at queues and make them, deal with dead letters.
 
 Every flag has an environment variable, NOTIFICATION_ and its name; the command line counts more than the environment,
 and that more than the code. Exit codes: 0 all went well, 1 some of the work failed or nothing was found, 2 wrong usage
@@ -19,6 +19,7 @@ from queues.errors import ConfigurationError, NotificationError
 from .dead import cli as dead
 from .loading import BrokenApp
 from .peek import peek
+from .queue import cli as queue
 from .run import run
 from .screen import complain, say
 from .send import send
@@ -26,7 +27,7 @@ from .stats import stats
 
 cli = typer.Typer(
     name="notification",
-    help="Run an app's workers, send events, look at a queue, deal with dead letters.",
+    help="Run an app's workers, send events, look at queues and make them, deal with dead letters.",
     epilog="Every flag has an environment variable, NOTIFICATION_ and its name. Exit codes: 0 all went well, "
     "1 some of the work failed or nothing was found, 2 wrong usage or configuration.",
     no_args_is_help=True,
@@ -54,6 +55,7 @@ def _notification(
 for command in (run, send, peek, stats):
     cli.command()(command)
 cli.add_typer(dead)
+cli.add_typer(queue)
 
 
 def main() -> NoReturn:

@@ -6,6 +6,7 @@ import functools
 import inspect
 import logging
 import logging.handlers
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -76,6 +77,10 @@ Since = Annotated[
 ]
 
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\d|\d+(\.\d+)? *(us|ms|s|m|h|d)$")
+"""How a time begins, other than a position: `2026-01-31` and `2h`, but neither `1500` nor `1732180000000-0`."""
+
+
 def since(text: str | None) -> datetime | None:
     """The moment that `2h` (ago) or an ISO date and time mean; without a zone it is local time."""
     if text is None:
@@ -88,6 +93,11 @@ def since(text: str | None) -> datetime | None:
         )
         return SYSTEM_CLOCK.now() - timedelta(seconds=ago)
     return moment.astimezone(UTC)
+
+
+def begin(text: str | None) -> datetime | str | None:
+    """The moment that a date or `2h` means; what is neither is a position, in the queue's own words."""
+    return since(text) if text is not None and _TIME.match(text) else text
 
 
 def rate(text: str | None) -> float | None:
@@ -126,14 +136,19 @@ class JSONLines(logging.Formatter):
 
 
 def logged(default: Level) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command --log-level, --log-file and --log-format, and set up logging before it runs."""
+    """Give a command --log-level, --log-file and --log-format, and set up logging before it runs.
+
+    Of one that only looks, or is over at once, libraries are heard from --log-level info on: what they say of a server
+    that is away is in its error message already.
+    """
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def with_logging(
             *arguments: Any, log_level: Level, log_file: Path | None, log_format: LogFormat, **options: Any
         ) -> None:
-            _set_up(log_level, log_file, log_format)
+            quiet = default is Level.warning and log_level in {Level.warning, Level.error}
+            _set_up(log_level, log_file, log_format, ours_only=quiet)
             command(*arguments, **options)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
@@ -157,11 +172,13 @@ def _logging_flags(default: Level) -> list[inspect.Parameter]:
     ]
 
 
-def _set_up(level: Level, path: Path | None, format_: LogFormat) -> None:
+def _set_up(level: Level, path: Path | None, format_: LogFormat, *, ours_only: bool) -> None:
     try:
         handler = logging.StreamHandler() if path is None else logging.handlers.WatchedFileHandler(path)
     except OSError as error:
         raise ConfigurationError(f"--log-file {str(path)!r} can't be written: {error.strerror}") from None
     text = logging.Formatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(JSONLines() if format_ is LogFormat.json else text)
+    if ours_only:
+        handler.addFilter(lambda record: record.name.partition(".")[0] == "notification")
     logging.basicConfig(level=level.name.upper(), handlers=[handler], force=True)

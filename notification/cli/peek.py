@@ -17,7 +17,7 @@ from queues.message import Message
 from queues.wire import encode
 
 from ..handlers import fits
-from .options import AppOption, Format, Formatted, Level, Queue, Since, Type, logged, since
+from .options import AppOption, Format, Formatted, Level, Queue, Since, Type, begin, logged, since
 from .screen import complain, finish, fitted, say, short_moment
 from .target import Target, opened
 
@@ -32,7 +32,11 @@ def peek(
     from_: Annotated[
         str | None,
         typer.Option("--from", envvar="NOTIFICATION_FROM", metavar="POSITION",
-                     help="Begin there: the id of a stream's entry; elsewhere how many of the oldest to leave out"),
+                     help="Begin there: an offset, the id of a stream's entry, or how many of the oldest to leave out; "
+                          "or at a time, as with --since"),
+    ] = None,
+    partition: Annotated[
+        int | None, typer.Option(envvar="NOTIFICATION_PARTITION", min=0, help="Only of this one of its partitions")
     ] = None,
     follow: Annotated[
         bool, typer.Option("--follow", envvar="NOTIFICATION_FOLLOW", help="Go on with what arrives")
@@ -55,12 +59,14 @@ def peek(
       notification peek --queue sqlite:///events.db --type 'order.*' --follow
       notification peek --queue sqlite:///events.db --format json --limit 0 > waiting.ndjson
       notification peek --queue redis+stream://localhost --from 1732180000000-0
+      notification peek --queue kafka://localhost/orders --partition 3 --from 15000
+      notification peek --queue kafka://localhost/orders --from 2h
     """
     most = (0 if follow else 20) if limit is None else limit
     if since_ is not None and from_ is not None:
         raise typer.BadParameter("--since and --from both say where to begin; leave one out")
-    wanted = Wanted(type_, since(since_) or from_, follow)
-    raise typer.Exit(finish(_peek(opened(queue, app), wanted, most, format_)))
+    wanted = Wanted(type_, since(since_) or begin(from_), follow)
+    raise typer.Exit(finish(_peek(opened(queue, app, partition=partition), wanted, most, format_)))
 
 
 @frozen

@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from datetime import timedelta
 from io import FileIO
 from pathlib import Path
 from typing import Annotated, Any
 
 import orjson
 import typer
-from attrs import frozen
+from attrs import evolve, frozen
 
 from queues.base import name_of
-from queues.errors import ConfigurationError, CorruptMessage
+from queues.clock import SYSTEM_CLOCK
+from queues.errors import ConfigurationError, CorruptMessage, PushFailed
+from queues.message import Message
 
 from ..composing import Ids, default_source
 from ..dispatcher import EventDispatcher
@@ -23,9 +26,11 @@ from ..report import Dispatched
 from ..signals import stopped_by_signal
 from .lines import LineSender, Sent, known
 from .options import AppOption, Level, Queue, logged
-from .progress import bar_over_bytes
-from .screen import complain, count, say
+from .progress import bar_over_bytes, bar_over_events
+from .screen import complain, count, finish, say
 from .target import dispatcher_for
+
+_BATCH = 1000
 
 
 @logged(Level.warning)
@@ -51,62 +56,112 @@ def send(
     delay: Annotated[
         float, typer.Option(envvar="NOTIFICATION_DELAY", min=0, help="Seconds before it may be handled")
     ] = 0,
+    partition: Annotated[
+        int | None,
+        typer.Option(envvar="NOTIFICATION_PARTITION", min=0, help="Put it there, in a queue that has partitions"),
+    ] = None,
+    number: Annotated[
+        int, typer.Option("--count", envvar="NOTIFICATION_COUNT", min=1, help="So many of them, each with its own id")
+    ] = 1,
     timeout: Annotated[
         float, typer.Option(envvar="NOTIFICATION_TIMEOUT", min=0, help="Seconds to wait for a full or silent queue")
     ] = 30,
 ) -> None:  # fmt: skip
-    """Send one event, or every line of a file.
+    """Send one event, many of a kind, or every line of a file.
 
-    Prints the id of the event, or how many lines were sent. A line is a CloudEvents event or
+    Prints the id of the event, or how many were sent. A line is a CloudEvents event or
     {"type": …, "data": …} with, if you like, id, key, time and headers. Lines that are none are told on stderr with
     their number, the others are sent, and the exit code is 1.
 
     \b
     Examples:
       notification send order.shipped '{"order_id": "A-1"}' --key 7 --queue sqlite:///events.db
+      notification send order.shipped '{"order_id": "A-1"}' --count 10000 --queue kafka://localhost/orders
       notification send --file events.ndjson --app shop.py
       tail -f events.ndjson | notification send --file - --queue sqlite:///events.db
     """
-    if file is None:
-        _send_one(Single(event_type, data, key=key, id=id_, delay=delay), queue, app, timeout)
-    elif event_type is not None or key is not None or id_ is not None or delay:
-        raise typer.BadParameter("with --file, type, data, key and id come from its lines; leave the others out")
-    else:
+    one = Single(event_type, data, key, id_, delay, partition)
+    if file is not None:
+        if one != Single() or number > 1:
+            raise typer.BadParameter("with --file, type, data, key and id come from its lines; leave the others out")
         _send_file(file, queue, app, timeout)
+    elif number > 1:
+        _send_many(one, number, queue, app, timeout)
+    else:
+        _send_one(one, queue, app, timeout)
 
 
 @frozen
 class Single:
     """One event, as given on the command line."""
 
-    type: str | None
-    json: str | None
-    key: str | None
-    id: str | None
-    delay: float
+    type: str | None = None
+    json: str | None = None
+    key: str | None = None
+    id: str | None = None
+    delay: float = 0
+    partition: int | None = None
+
+    def message(self, dispatcher: EventDispatcher) -> Message:
+        """Checked, and keyed by its class if that is known. Raises CorruptMessage, ConfigurationError."""
+        attributes = {"type": self.type, "data": _json(self.json), "key": self.key, "id": self.id}
+        [line] = _reader(dispatcher).feed(orjson.dumps(attributes) + b"\n")
+        if line.message is None:
+            raise CorruptMessage(line.error)
+        return evolve(known(line.message), partition=self.partition)
 
 
-# -- one event
+# -- one event, or many of a kind
 
 
 def _send_one(event: Single, queue: str | None, app: str | None, timeout: float) -> None:
     """Send it and print its id."""
-    if event.type is None:
-        raise typer.BadParameter("give TYPE and JSON of an event, or --file")
-    dispatcher = dispatcher_for(queue, app)
+    dispatcher = _dispatcher(event, queue, app)
     dispatched = asyncio.run(_dispatch(dispatcher, event, timeout))
     if sys.stdout.isatty():
         complain(f"sent {event.type} to {name_of(dispatcher.queue)} as")
     say(dispatched.id)
 
 
+def _send_many(event: Single, number: int, queue: str | None, app: str | None, timeout: float) -> None:
+    """Send so many of its kind, and say how many there were and how fast."""
+    if event.id is not None:
+        raise typer.BadParameter("--id names one event, and --count wants many; leave one out")
+    dispatcher, sent, began = _dispatcher(event, queue, app), Sent(), SYSTEM_CLOCK.monotonic()
+    try:
+        finish(_dispatch_many(dispatcher, event, number, timeout, sent))
+    finally:
+        seconds = SYSTEM_CLOCK.monotonic() - began
+        say(f"{count(sent.accepted, 'event')} sent in {seconds:.1f} s, {sent.accepted / max(seconds, 1e-3):,.0f}/s")
+
+
+def _dispatcher(event: Single, queue: str | None, app: str | None) -> EventDispatcher:
+    if event.type is None:
+        raise typer.BadParameter("give TYPE and JSON of an event, or --file")
+    return dispatcher_for(queue, app)
+
+
 async def _dispatch(dispatcher: EventDispatcher, event: Single, timeout: float) -> Dispatched:
     async with dispatcher:
-        attributes = {"type": event.type, "data": _json(event.json), "key": event.key, "id": event.id}
-        [line] = _reader(dispatcher).feed(orjson.dumps(attributes) + b"\n")
-        if line.message is None:
-            raise CorruptMessage(line.error)
-        return await dispatcher.dispatch(known(line.message), delay=event.delay, timeout=timeout)
+        return await dispatcher.dispatch(event.message(dispatcher), delay=event.delay, timeout=timeout)
+
+
+async def _dispatch_many(dispatcher: EventDispatcher, event: Single, number: int, timeout: float, sent: Sent) -> None:
+    """Some at a time. sent: counts as they are accepted."""
+    async with dispatcher:
+        message, ids = event.message(dispatcher), Ids()
+        due = SYSTEM_CLOCK.now() + timedelta(seconds=event.delay) if event.delay else None
+        with bar_over_events("sending", number) as bar:
+            for start in range(0, number, _BATCH):
+                message = evolve(message, time=SYSTEM_CLOCK.now(), not_before=due)
+                batch = [evolve(message, id=ids.next()) for _ in range(min(_BATCH, number - start))]
+                try:
+                    await dispatcher.dispatch_many(batch, timeout=timeout)
+                except PushFailed as failed:
+                    sent.accepted += len(batch) - len(failed.errors)
+                    raise
+                sent.accepted += len(batch)
+                bar.done(sent.accepted)
 
 
 def _json(text: str | None) -> Any:

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator, Iterator
-from typing import Annotated
+from collections.abc import AsyncIterator, Iterator, Sequence
+from typing import Annotated, Any
 
 import typer
-from attrs import asdict, define, frozen
+from attrs import asdict, evolve, frozen
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from queues.admin import Share
 from queues.base import QueueStats
 from queues.clock import SYSTEM_CLOCK
 from queues.errors import QueueError
 
+from .inventory import figures_of, share_lines, show_shares
 from .options import AppOption, Format, Formatted, Level, Queue, logged
-from .screen import duration, finish, say, show_pairs
+from .screen import finish, say, show_pairs
 from .target import Target, opened
 
 
@@ -37,8 +39,8 @@ def stats(
 ) -> None:
     """Show how a queue stands.
 
-    Events waiting, in flight, delayed and dead, and the age of the oldest that waits. With --watch also how many came
-    in and were handled in a second; Ctrl-C ends it.
+    Events waiting, in flight, delayed and dead, the age of the oldest that waits, and who consumes them. With --watch
+    also how many came in and were handled in a second; Ctrl-C ends it.
 
     \b
     Examples:
@@ -50,20 +52,14 @@ def stats(
 
 
 async def _show(queue: str | None, app: str | None, format_: Format) -> None:
-    async with opened(queue, app) as target:
-        figures = await target.stats()
+    async with opened(queue, app, with_shares=True) as target:
+        look = Look(await target.stats(), await target.shares())
     if format_ is Format.json:
-        say(json.dumps({"queue": target.name, **asdict(figures)}))
+        say(json.dumps({"queue": target.name, **_facts(look)}))
         return
     Console(highlight=False, soft_wrap=True).print(Text(target.name, style="bold"))
-    show_pairs(_lines(figures))
-
-
-def _lines(figures: QueueStats) -> Iterator[tuple[str, str]]:
-    for name in ("waiting", "in_flight", "delayed", "dead"):
-        number = getattr(figures, name)
-        yield name.replace("_", " "), "unknown" if number is None else f"{number:,}"
-    yield "oldest", "-" if figures.oldest_age is None else duration(figures.oldest_age)
+    show_pairs(figures_of(look.figures))
+    show_shares(look.shares)
 
 
 # -- watched
@@ -77,11 +73,12 @@ class Rates:
     settled: float | None = None
 
 
-@define
+@frozen
 class Look:
-    """What one look has shown. trouble: why there is nothing new."""
+    """What one look has shown. shares: who has what of the group's events. trouble: why there is nothing new."""
 
     figures: QueueStats
+    shares: Sequence[Share] = ()
     rates: Rates = Rates()
     trouble: str = ""
 
@@ -100,22 +97,22 @@ def _present(figures: QueueStats) -> int:
 
 async def _looks(target: Target, interval: float) -> AsyncIterator[Look]:
     """One after another, for ever; a queue out of reach is looked at again."""
-    seen, at = await target.stats(), SYSTEM_CLOCK.monotonic()
-    yield Look(seen)
+    seen, at = Look(await target.stats(), await target.shares()), SYSTEM_CLOCK.monotonic()
+    yield seen
     while True:
         await SYSTEM_CLOCK.sleep(interval)
         try:
-            figures, now = await target.stats(), SYSTEM_CLOCK.monotonic()
+            figures, shares, now = await target.stats(), await target.shares(), SYSTEM_CLOCK.monotonic()
         except QueueError as error:
-            yield Look(seen, trouble=str(error))
+            yield evolve(seen, rates=Rates(), trouble=str(error))
             continue
-        yield Look(figures, rates_between(seen, figures, now - at))
-        seen, at = figures, now
+        seen, at = Look(figures, shares, rates_between(seen.figures, figures, now - at)), now
+        yield seen
 
 
 async def _watch(queue: str | None, app: str | None, interval: float, format_: Format) -> None:
     console = Console(highlight=False)
-    async with opened(queue, app) as target:
+    async with opened(queue, app, with_shares=True) as target:
         if format_ is Format.table and console.is_terminal:
             with Live(console=console, auto_refresh=False, transient=False) as live:
                 async for look in _looks(target, interval):
@@ -127,13 +124,17 @@ async def _watch(queue: str | None, app: str | None, interval: float, format_: F
 
 def _json(name: str, look: Look) -> str:
     rates = {"arrived_per_second": look.rates.arrived, "settled_per_second": look.rates.settled}
-    return json.dumps({"queue": name, **asdict(look.figures), **rates, "trouble": look.trouble})
+    return json.dumps({"queue": name, **_facts(look), **rates, "trouble": look.trouble})
+
+
+def _facts(look: Look) -> dict[str, Any]:
+    return {**asdict(look.figures), "shares": [asdict(share) for share in look.shares]}
 
 
 def _line(look: Look) -> str:
     if look.trouble:
         return look.trouble
-    return ", ".join(f"{name} {value}" for name, value in (*_lines(look.figures), *_rate_lines(look.rates)))
+    return ", ".join(f"{name} {value}" for name, value in (*figures_of(look.figures), *_rate_lines(look.rates)))
 
 
 def _rate_lines(rates: Rates) -> Iterator[tuple[str, str]]:
@@ -145,7 +146,8 @@ def _screen(name: str, look: Look) -> Group:
     table = Table.grid(padding=(0, 2))
     table.add_column(style="dim")
     table.add_column(justify="right", min_width=12)
-    for row in (*_lines(look.figures), *_rate_lines(look.rates)):
+    for row in (*figures_of(look.figures), *_rate_lines(look.rates)):
         table.add_row(*row)
     lines: list[RenderableType] = [Text(name, style="bold", no_wrap=True, overflow="ellipsis"), table]
+    lines += [Text(line, no_wrap=True, overflow="ellipsis") for line in share_lines(look.shares)]
     return Group(*lines, *([Text(look.trouble, style="red")] if look.trouble else []))

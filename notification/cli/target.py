@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Coroutine, Iterator
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, nullcontext, suppress
 from typing import Any, TypeVar
 
 from attrs import evolve, frozen
 
+from queues.admin import QueueAdmin, Share
 from queues.base import Capability, MessageQueue, QueueStats, name_of
-from queues.errors import ConfigurationError
-from queues.registry import open_queue
+from queues.errors import ConfigurationError, Unsupported
+from queues.registry import open_admin, open_queue
+from queues.url import QueueURL
 
 from ..dispatcher import EventDispatcher
 from .loading import load
@@ -43,10 +45,11 @@ def dispatcher_for(queue: str | None, app: str | None) -> EventDispatcher:
 
 @frozen
 class Target:
-    """A queue and its dead letters, both open, without a dispatcher around them."""
+    """A queue and its dead letters, both open, without a dispatcher around them; its administration if asked for."""
 
     queue: MessageQueue
     dead: MessageQueue
+    admin: QueueAdmin | None = None
 
     @property
     def name(self) -> str:
@@ -58,18 +61,39 @@ class Target:
         stats = await self.queue.stats()
         return stats if stats.dead is not None else evolve(stats, dead=await self.dead.size())
 
+    async def shares(self) -> Sequence[Share]:
+        """Who has what of the events of its group; nothing where a queue can't tell."""
+        with suppress(Unsupported):
+            return await self.admin.lag(own=True) if self.admin is not None else ()
+        return ()
+
 
 @asynccontextmanager
-async def opened(queue: str | None, app: str | None) -> AsyncIterator[Target]:
-    """The queue and its dead letters, open for as long as the context lasts.
+async def opened(
+    queue: str | None, app: str | None, *, partition: int | None = None, with_shares: bool = False
+) -> AsyncIterator[Target]:
+    """The queue and its dead letters, open for as long as the context lasts. partition: only this one of its own.
 
     Without `?dedup=`: a dead letter that is sent back has the id of the event that was dispatched.
     """
     dispatcher = dispatcher_for(queue, app)
-    if dispatcher.queue.url is not None:
-        dispatcher.use(open_queue(dispatcher.queue.url.without("dedup")))
-    async with dispatcher.queue as opened_queue, dispatcher.dead_letters as dead:
-        yield Target(opened_queue, dead)
+    url = dispatcher.queue.url
+    if url is not None:
+        dispatcher.use(open_queue(_narrowed(url.without("dedup"), partition)))
+    admin = _admin_of(url) if with_shares and url is not None else None
+    async with dispatcher.queue as opened_queue, dispatcher.dead_letters as dead, admin or nullcontext():
+        yield Target(opened_queue, dead, admin)
+
+
+def _narrowed(url: QueueURL, partition: int | None) -> QueueURL:
+    """To one partition. A queue that has none refuses the option."""
+    return url if partition is None else evolve(url, options={**url.options, "partitions": str(partition)})
+
+
+def _admin_of(url: QueueURL) -> QueueAdmin | None:
+    with suppress(Unsupported):
+        return open_admin(url)
+    return None
 
 
 @frozen
