@@ -41,8 +41,7 @@ class RedisBareQueue(MessageQueue):
         self._calls, self._fetches = Link(self._server), Link(self._server, block=_BLOCK)
         self._bell = Link(self._server, block=_BLOCK)
         try:
-            await self._calls.open()
-            await look.size(self._calls, self._keys)
+            await self._calls.open(("LLEN", self._keys.waiting))
         except BaseException:
             await self._calls.close()
             raise

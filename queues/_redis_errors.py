@@ -7,7 +7,8 @@ from collections.abc import Iterator
 
 from redis import exceptions as client
 
-from ._redis_scripts import command_at
+from ._redis_keys import title
+from ._redis_scripts import Command, call_at
 from .errors import ConfigurationError, NotificationError, QueueFull, QueueUnavailable, escape
 
 ERRORS = (client.RedisError, OSError, TimeoutError, ValueError)
@@ -48,15 +49,29 @@ _HEALS: _Known = (
 _WRONG_SERVER = (client.ReadOnlyError, client.MasterDownError, client.ClusterDownError)
 
 
-def refusal(reply: object) -> Exception | None:
-    """The error that a reply is, or has in it where it is that of a transaction; None when it is none."""
-    if isinstance(reply, client.ResponseError):
-        command = command_at(str(reply)) if "executing the script can't run" in str(reply) else None
-        # Redis does not say which command it is that the user lacks
-        return client.NoPermissionError(f"no permission to run {command!r} in a script") if command else reply
+def refusal(reply: object, command: Command = ()) -> Exception | None:
+    """The error that a reply to this command is, or has in it where it is that of a transaction; None when it is none.
+
+    With what Redis does not say: which command of a script the user lacks, and which key it is that has another type.
+    """
     if isinstance(reply, list):
         return next(filter(None, map(refusal, reply)), None)
-    return None
+    if not isinstance(reply, client.ResponseError):
+        return None
+    text = str(reply)
+    called = call_at(text)
+    if called and "executing the script can't run" in text:
+        return client.NoPermissionError(f"no permission to run {called[0]!r} in a script")
+    if text.startswith("WRONGTYPE") and (key := _key_of(command, called[1] if called else 0)):
+        return client.ResponseError(f"WRONGTYPE Operation against {title(key)} holding the wrong kind of value")
+    return reply
+
+
+def _key_of(command: Command, number: int) -> str:
+    """The key that a command is about, of a script the one with this number; nothing where that can't be told."""
+    place = 1 if command[:1] != ("EVALSHA",) else 2 + number if number else len(command)
+    key = command[place] if place < len(command) and command[0] != "XREADGROUP" else ""
+    return key if isinstance(key, str) else ""
 
 
 def is_wrong_server(error: Exception) -> bool:

@@ -16,6 +16,15 @@ def place_of(name: str) -> str:
     return f"{{{base}}}.{suffix}" if dot and suffix == DEAD and not _has_tag(base) else name
 
 
+def title(key: str) -> str:
+    """A key of events as an error names it: with the queue whose dead letters they are, where they are dead letters."""
+    base, dot, suffix = key.rpartition(".")
+    if not dot or suffix != DEAD:
+        return repr(key)
+    queue = base[1:-1] if base[:1] == "{" and base.find("}") == len(base) - 1 else base
+    return f"{key!r}, the key of the dead letters of {queue!r},"
+
+
 def _has_tag(name: str) -> bool:
     """Whether Redis hashes a part of it only: what stands between the first { and the next }, if anything does."""
     begin = name.find("{")

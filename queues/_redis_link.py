@@ -16,7 +16,7 @@ from ._redis_errors import ERRORS, is_wrong_server, meaning, refusal
 from ._redis_scripts import Command, text_of
 from ._redis_server import Server
 from .clock import patience
-from .errors import ConfigurationError, QueueClosed, QueueUnavailable
+from .errors import ConfigurationError, NotificationError, QueueClosed, QueueUnavailable
 
 _TURNS = 5
 """Redirections and reloads after which a call is given up."""
@@ -59,13 +59,9 @@ class Link:
         task.add_done_callback(self._over)
         return task
 
-    async def open(self) -> None:
-        """Connect and look at the server. Raises ConfigurationError for what no waiting heals."""
-        async with self._lock:
-            try:
-                await self._connected()
-            except ERRORS as error:
-                raise meaning(error, self._server.name, unknown=False, opening=True) from error
+    async def open(self, *commands: Command) -> None:
+        """Connect and look at the server, then call these. Raises ConfigurationError for what no waiting heals."""
+        await self._run(_Call(commands, opening=True), closed=self._closed)
 
     async def close(self) -> None:
         """Wait for what was begun, as far as the connection stands, and disconnect. Idempotent."""
@@ -96,10 +92,13 @@ class Link:
     async def _reached(self, call: _Call) -> AbstractConnection:
         try:
             return await self._connected()
-        except ConfigurationError as error:  # another server than before answers; that may be put right
+        except ConfigurationError as error:
+            if call.opening:
+                raise
+            # another server than before answers; that may be put right
             raise QueueUnavailable(str(error), may_have_been_stored=call.ran) from error
         except ERRORS as error:
-            raise meaning(error, self._server.name, unknown=call.ran) from error
+            raise self._meaning(error, call) from error
 
     async def _sent(self, connection: AbstractConnection, call: _Call, load: Sequence[bytes] = ()) -> list[Any]:
         """What was answered to what is open, or to the loading of scripts."""
@@ -107,8 +106,8 @@ class Link:
             return await self._exchange(connection, load or call.packed())
         except ERRORS as error:
             await self._broken()
-            unknown = call.ran or not (load or isinstance(error, _NOTHING_RAN))
-            raise meaning(error, self._server.name, unknown=unknown) from error
+            call.ran = call.ran or not (load or isinstance(error, _NOTHING_RAN))
+            raise self._meaning(error, call) from error
         except BaseException:
             await self._broken()
             raise
@@ -138,7 +137,10 @@ class Link:
         if is_wrong_server(refused):
             self._server.forget()
             await self._broken()
-        raise meaning(refused, self._server.name, unknown=call.ran) from refused
+        raise self._meaning(refused, call) from refused
+
+    def _meaning(self, error: Exception, call: _Call) -> NotificationError:
+        return meaning(error, self._server.name, unknown=call.ran, opening=call.opening)
 
     async def _connected(self) -> AbstractConnection:
         connection = self._connection
@@ -162,14 +164,15 @@ class Link:
 
 
 class _Call:
-    """Commands, and what was answered so far. ran: some of them may have changed something."""
+    """Commands, and what was answered so far. ran: some of them may have changed something. opening: see `meaning`."""
 
-    def __init__(self, commands: Sequence[Command]) -> None:
+    def __init__(self, commands: Sequence[Command], *, opening: bool = False) -> None:
         self.replies: list[Any] = [None] * len(commands)
         self.ran = False
+        self.opening = opening
         self._commands = commands
         self._open: Sequence[int] = range(len(commands))
-        self._transaction = commands[-1][0] == "EXEC"
+        self._transaction = bool(commands) and commands[-1][0] == "EXEC"
 
     def packed(self) -> list[bytes]:
         """What is to be sent now."""
@@ -187,7 +190,7 @@ class _Call:
         again = {at for at in self._open if at > errors[0] and self._commands[at][0] in _READS}
         self.ran = self.ran or any(at not in errors and self._commands[at][0] not in _READS for at in self._open)
         self._open = sorted(again.union(errors))
-        return refusal(self.replies[errors[0]])
+        return refusal(self.replies[errors[0]], self._commands[errors[0]])
 
     def scripts(self) -> set[bytes]:
         """The texts of all its scripts."""

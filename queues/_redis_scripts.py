@@ -43,13 +43,16 @@ def text_of(command: Command) -> bytes | None:
     return _texts.get(str(command[1])) if command[0] == "EVALSHA" else None
 
 
-def command_at(error: str) -> str | None:
-    """The command on the line of a script that an error of Redis names by digest and number; None for others'."""
+def call_at(error: str) -> tuple[str, int] | None:
+    """What a script called where an error of Redis says by digest and line: the command, and which of the script's keys
+    it names, counted from 1 (0: none by its number). None for scripts that are not ours.
+    """
     place = re.search(r"script: ([0-9a-f]{40}), on @user_script:(\d+)", error)
     if place is None or place[1] not in _texts:
         return None
-    called = re.search(r"redis\.call\('([A-Z]+)'", _texts[place[1]].decode().split("\n")[int(place[2]) - 1])
-    return called[1].lower() if called else None
+    line = _texts[place[1]].decode().split("\n")[int(place[2]) - 1]
+    called = re.search(r"redis\.call\('([A-Z]+)'(?:, KEYS\[(\d+)\])?", line)
+    return (called[1].lower(), int(called[2] or 0)) if called else None
 
 
 def _read(name: str) -> str:

@@ -38,7 +38,6 @@ class Facts:
     due: int
     delayed: int
     settled: int
-    dead: int
     groups: int
 
 
@@ -51,7 +50,7 @@ class Look:
     async def facts(self) -> Facts:
         """How it stands for this group."""
         keys = self._owner.keys
-        names = (keys.waiting, keys.delayed, aside(keys), keys.settled, self._dead)
+        names = (keys.waiting, keys.delayed, aside(keys), keys.settled)
         [answer] = await self._link.call(_FACTS(names, self._owner.group))
         facts = Facts(*answer)
         if facts.waiting < 0:
@@ -66,7 +65,7 @@ class Look:
     async def stats(self) -> QueueStats:
         """How the queue stands for this group."""
         facts = await self.facts()
-        dead = facts.dead if facts.groups < 2 else await self._letters()
+        [dead] = [await self._letters()] if facts.groups > 1 else await self._link.call(("XLEN", self._dead))
         return QueueStats(
             facts.waiting + facts.due, facts.in_flight, facts.delayed, dead, await self._age(facts), facts.settled
         )

@@ -88,8 +88,7 @@ class RedisListQueue(MessageQueue):
             raise QueueClosed(f"{self._server.name} is closed; make a new queue to use it again")
         self._pushes, self._settles = Link(self._server), Link(self._server)
         try:
-            await self._pushes.open()
-            await look.size(self._pushes, self._keys)  # what else may be under this name is found here
+            await self._pushes.open(("LLEN", self._keys.waiting))
             kind = KeyedOwner if self._keyed else Owner
             self._owner = kind(self._keys, self._options.lease, self.limits, self.clock)
             await self._owner.reap(self._pushes)  # nobody consumes dead letters: a retry that was killed had some

@@ -95,13 +95,10 @@ class RedisStreamQueue(MessageQueue):
         self._consumer = Consumer(self._server, self._owner, self._settles)
         self._look = Look(self._settles, self._owner, self._dead.waiting)
         try:
-            await self._pushes.open()
-            await self._pushes.call(("XLEN", self._keys.waiting))
+            await self._pushes.open(("XLEN", self._keys.waiting))
             await self._owner.reap(self._pushes)  # nobody consumes dead letters: a retry that was killed had some
-        except BaseException as error:
+        except BaseException:
             await self._pushes.close()
-            if "WRONGTYPE" in str(error):  # something else is under this name, which no waiting heals
-                raise ConfigurationError(str(error)) from error
             raise
         self._intake = StreamIntake(
             self._pushes, self._keys, self.clock, capacity=self.capacity, dedup=self._options.dedup or 0.0

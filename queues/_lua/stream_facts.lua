@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
--- How a stream stands for a group. KEYS: stream, delayed, aside, settled, dead letters. ARGV: group.
+-- How a stream stands for a group. KEYS: stream, delayed, aside, settled. ARGV: group.
 -- Returns how many wait (-1: count what is after the last one handed out), how many of these were handed back, how many
 -- are pending with somebody, the last id handed out, how many are due and not in the stream yet, how many are not due,
--- how many the group has settled, how many dead letters there are, and how many groups.
+-- how many the group has settled, and how many groups there are.
 -- include now
 -- include stream_groups
 -- include stream_tidy
@@ -26,4 +26,4 @@ for i = 1, #aside, 2 do
   end
 end
 local settled = tonumber(redis.call('HGET', KEYS[4], name) or 0)
-return {waiting, released, pending, last, due, math.max(0, later), settled, redis.call('XLEN', KEYS[5]), #groups}
+return {waiting, released, pending, last, due, math.max(0, later), settled, #groups}

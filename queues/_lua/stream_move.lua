@@ -12,7 +12,7 @@ local stream, group, to = KEYS[1], ARGV[1], KEYS[5]
 if not holds(KEYS[2], ARGV[2]) then
   return -1
 end
-redis.call('XLEN', to) -- what is there may be no stream: an error now, before anything is done
+redis.call('XLEN', KEYS[5]) -- what is there may be no stream: an error now, before anything is done
 local alone = is_alone(groups_of(stream), group, KEYS[4])
 local moved = 0
 for at = 4, #ARGV, 4 do
