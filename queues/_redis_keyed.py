@@ -47,8 +47,10 @@ class KeyedOwner(Owner):
         return due, deliveries
 
     def look(self, number: int) -> tuple[Command, Command]:
-        batch = self.keys.batch(self.name, number)
-        return _LOOK((self.keys.own(self.name), batch), number), ("LRANGE", batch, 0, -1)
+        """And if the claim has not come yet, it is void: later events of its keys will have been handed out by then."""
+        keys, batch = self.keys, self.keys.batch(self.name, number)
+        look = _LOOK((keys.own(self.name), batch, keys.leases), number, self.name, self.lease_ms)
+        return look, ("LRANGE", batch, 0, -1)
 
     def found(self, number: int, answer: Any, events: Sequence[bytes]) -> list[Delivery]:
         marks, *keys = answer

@@ -29,8 +29,9 @@ class Strays:
         return bool(self._seen)
 
     def doubt(self, number: int) -> None:
-        """What became of this batch nobody knows."""
-        self._seen.setdefault(number, self._owner.clock.monotonic())
+        """What became of this batch nobody knows; it is looked at next, or later events overtake what is in it."""
+        self._next_look = self._owner.clock.monotonic()
+        self._seen.setdefault(number, self._next_look)
 
     async def found(self, current: int | None) -> list[Delivery]:
         """What is in such batches, from time to time. current: the number for the next claim."""
@@ -39,7 +40,8 @@ class Strays:
             return []
         registered = await self._registered(current)
         deliveries: list[Delivery] = []
-        for number in [one for one in registered if one in self._seen]:  # else its end may just have been on its way
+        # Not what is registered and was not seen before: its end may just have been on its way.
+        for number in sorted(one for one in self._seen if one not in self._owner.batches):
             try:
                 deliveries += await self._look(number)
             except QueueError:

@@ -4,13 +4,17 @@
 -- KEYS: waiting, own, batch, leases, delayed, keys, parked total, seq.
 -- ARGV: owner, lease in ms, limit, number of the batch, what the names of parked lists begin with, and what those of
 -- owners' sets of keys with more parked begin with.
--- Returns how many there are, the milliseconds to the next delayed event, and the key of each, '' for none.
+-- Returns how many there are, the milliseconds to the next delayed event, and the key of each, '' for none. A claim that
+-- comes after its owner has gone on without it does nothing: see keyed_look.
 -- include now
 -- include keyed_state
 -- include keyed_key
 -- include keyed_due
 local waiting, batch, keys, prefix = KEYS[1], KEYS[3], KEYS[6], ARGV[5]
 local owner, limit = ARGV[1], tonumber(ARGV[3])
+if tonumber(redis.call('HGET', KEYS[2], 'void') or 0) >= tonumber(ARGV[4]) then
+  return {0, -1}
+end
 local now = now_ms()
 redis.call('ZADD', KEYS[4], now + ARGV[2], owner)
 local next = promote(waiting, KEYS[5], keys, prefix, now)
