@@ -9,11 +9,13 @@ import pytest
 
 from queues._redis_acl import rules
 from queues._redis_scripts import Script
+from queues.conformance.waiting import event, events, ids, popped
 from queues.errors import ConfigurationError, QueueFull, QueueUnavailable
+from queues.registry import open_queue
 
 from .redis_groups import SERVICE, Node, Sentinel, Watcher
 from .redis_link import linked, server_of, with_password
-from .redis_server import PASSWORD, Redis, Start, free_port, until
+from .redis_server import PASSWORD, PATIENCE, Redis, Start, free_port, until
 
 
 async def refusal(url: str) -> str:
@@ -269,6 +271,35 @@ async def test_a_link_follows_its_queue_when_that_moves_to_another_node(redis_cl
         for node in (other, owner):
             node.do("CLUSTER", "SETSLOT", slot, "NODE", other.do("CLUSTER", "MYID"))
         assert await link.call(("RPUSH", "b", "2")) == [2]
+
+
+@pytest.mark.parametrize("scheme", ["redis+cluster", "redis+cluster+stream"])
+async def test_a_queue_stands_still_while_its_slot_moves_and_goes_on_where_it_is_then(
+    redis_cluster: list[Node], scheme: str
+) -> None:
+    """No node runs a script whose keys are on two: what is asked meanwhile is an outage in which nothing was stored."""
+    slot = redis_cluster[0].do("CLUSTER", "KEYSLOT", "orders")
+    owner = next(node for node in redis_cluster if node.owns(slot))
+    other = next(node for node in redis_cluster if node is not owner)
+    async with open_queue(f"{scheme}://127.0.0.1:{owner.port}?queue=orders&capacity=100") as queue:
+        await queue.push_many(events(10))
+        held = await popped(queue, 4, "what was pushed is handed out", PATIENCE)
+        other.do("CLUSTER", "SETSLOT", slot, "IMPORTING", owner.do("CLUSTER", "MYID"))
+        owner.do("CLUSTER", "SETSLOT", slot, "MIGRATING", other.do("CLUSTER", "MYID"))
+        for key in owner.do("CLUSTER", "GETKEYSINSLOT", slot, 100):
+            owner.do("MIGRATE", "127.0.0.1", other.port, key, 0, 1000)
+            for asked in (queue.push(event("late")), queue.ack_many(held)):
+                with pytest.raises(QueueUnavailable, match="moving this queue") as caught:
+                    await asked
+                assert not caught.value.may_have_been_stored
+        for node in (other, owner):
+            node.do("CLUSTER", "SETSLOT", slot, "NODE", other.do("CLUSTER", "MYID"))
+        assert await queue.ack_many(held) == []
+        await queue.push(event("late"))
+        rest = await popped(queue, 7, "the others are there", PATIENCE)
+        assert ids(rest) == [*(f"e{number}" for number in range(4, 10)), "late"]
+        assert await queue.ack_many(rest) == []
+        assert not owner.admin.dbsize()
 
 
 # -- what a URL can't say
