@@ -82,6 +82,10 @@ class Buffers:
                 buffer = self._buffers[ledger] = Buffer(partition, ledger, deque())
             self._extend(buffer, new)
 
+    def topics(self) -> dict[Ledger, str]:
+        """Whose books these are."""
+        return {ledger: buffer.partition.topic for ledger, buffer in self._buffers.items()}
+
     def take(self, limit: int) -> list[Delivery]:
         """Up to so many, and about a mebibyte."""
         taken: list[Delivery] = []

@@ -20,6 +20,7 @@ _WAIT = 1.0
 _LEAVING = 10.0
 """Seconds to wait for the thread to leave the group; it goes on without us."""
 _BATCH = 500
+_SOON = 1.0
 
 
 class Standing(NamedTuple):
@@ -164,6 +165,33 @@ class Consumer:
     def parked(self) -> int:
         """How many wait here for their time."""
         return len(self._parking)
+
+    def crowded(self) -> set[str]:
+        """The topics of which so many wait that no more are read, although nothing is due soon."""
+        due = self._parking.earliest()
+        return set() if due is None or due - self._clock.monotonic() < _SOON else self._poller.full
+
+    def take_farthest(self, topic: str) -> list[Delivery]:
+        """Of what waits of this topic, the half that is due last."""
+        topics = self._buffers.topics()
+        taken = self._parking.take_farthest(lambda one: topics.get(one.receipt.ledger) == topic)
+        with self._poller.books.lock:
+            for delivery in taken:
+                delivery.receipt.ledger.take(delivery.receipt.offset)
+        return taken
+
+    def waiting_retries(self) -> list[Nack]:
+        """What was handed back and waits for its time, with the seconds that are left to it; handed out once more."""
+        now = self._clock.monotonic()
+        retries = [
+            Nack(nack.delivery, max(0.0, due - now))
+            for due, nack in self._parking.waits()
+            if nack.delivery.expect().not_before is None
+        ]
+        with self._poller.books.lock:
+            for nack in retries:
+                nack.delivery.receipt.ledger.take(nack.delivery.receipt.offset)
+        return retries
 
     def standing(self) -> dict[int, Standing]:
         """By number, the partitions of the topic that are ours."""

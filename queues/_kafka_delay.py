@@ -26,6 +26,8 @@ log: Final = logging.getLogger("notification.queues")
 _PAGE = 500
 _MOST = 50_000
 """Delayed events of one topic that a process has in sight."""
+_ROTATE_EACH, _ROTATIONS = 1.0, 600
+"""Seconds between two rotations of a topic, at least; and how many there are in its longest wait, at most."""
 _AGAIN = 1.0
 """Seconds after which what could not be moved is tried again."""
 
@@ -40,6 +42,7 @@ class DelayTopics:
         self._topics = [f"{brokers.topic}.{suffix}" for suffix in HORIZONS]
         self._consumer: Consumer | None = None
         self._moving: asyncio.Task[None] | None = None
+        self._rotate_at: dict[str, float] = {}
 
     def is_early(self, message: Message) -> bool:
         """Whether it has to wait."""
@@ -89,8 +92,10 @@ class DelayTopics:
     async def _move(self, consumer: Consumer) -> None:
         while True:
             try:
-                if due := await consumer.pop(_PAGE):
-                    await self._move_on(consumer, due)
+                due = await consumer.pop(_PAGE)
+                await self._move_on(consumer, due, self._brokers.topic)
+                for topic in consumer.crowded():
+                    await self._rotate(consumer, topic)
             except QueueClosed:
                 return
             except QueueError as error:
@@ -100,11 +105,25 @@ class DelayTopics:
                 )  # fmt: skip
                 await self._clock.sleep(_AGAIN)
 
-    async def _move_on(self, consumer: Consumer, due: Sequence[Delivery]) -> None:
-        """Stored in the queue, then settled here: a crash between the two leaves both."""
-        lost = set(await consumer.lost_of(due))
-        ours = [delivery for delivery in due if delivery not in lost]
-        errors = await self._producer.send(self._brokers.topic, [_record_of(one) for one in ours], None)
+    async def _rotate(self, consumer: Consumer, topic: str) -> None:
+        """What is due last goes to the end of its topic, so that what is behind it comes into sight.
+
+        The longer the waits in a topic, the less often.
+        """
+        now = self._clock.monotonic()
+        if now < self._rotate_at.get(topic, 0.0):
+            return
+        horizon = HORIZONS[topic.removeprefix(f"{self._brokers.topic}.")]
+        self._rotate_at[topic] = now + max(_ROTATE_EACH, horizon / _ROTATIONS)
+        await self._move_on(consumer, consumer.take_farthest(topic), topic)
+
+    async def _move_on(self, consumer: Consumer, deliveries: Sequence[Delivery], topic: str) -> None:
+        """Stored there, then settled here: a crash between the two leaves both."""
+        if not deliveries:
+            return
+        lost = set(await consumer.lost_of(deliveries))
+        ours = [delivery for delivery in deliveries if delivery not in lost]
+        errors = await self._producer.send(topic, [_record_of(one) for one in ours], None)
         await consumer.finish([one for index, one in enumerate(ours) if index not in errors])
         if errors:
             await consumer.give_back([Nack(ours[index], _AGAIN) for index in errors], settled=True)

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from ._kafka_consumer import Consumer
 from ._kafka_left import Left
 from ._kafka_look import Look
-from ._kafka_options import GROUP, Brokers
-from ._kafka_topics import HORIZONS, movers_of
+from ._kafka_options import Brokers
+from ._kafka_topics import HORIZONS, movers_of, readers_of
 from ._kafka_wire import delivery_of
 from .base import QueueStats
 from .clock import Clock
@@ -76,12 +76,12 @@ class Figures:
         topic = f"{self._brokers.topic}.{DEAD}"
         if self._brokers.topic.endswith(f".{DEAD}"):
             return None
-        left = await self._look.left_beside(topic, GROUP)
+        left = await self._look.left_beside(topic, readers_of(topic))
         known, count = self._letters
         if left != known:
             count = 0
             if any(one.count for one in left.values()):
-                async for record in self._look.browse(topic, GROUP, None, follow=False):
+                async for record in self._look.browse(topic, readers_of(topic), None, follow=False):
                     delivery = delivery_of(record, None, limits=UNLIMITED)
                     message = None if delivery is None else delivery.message
                     theirs = message is not None and message.dead is not None and message.dead.group

@@ -161,7 +161,7 @@ class Ledger:
     def _begin_anew(self, offset: int) -> None:
         """The topic was deleted and made again, or somebody has moved the group back: nothing we know is true."""
         self.low = self.high = offset
-        self.mark = 0
+        self.mark, self.dirty = 0, True
         for memory in (self.window, self.done, self.popped, self.loaded, self.suspects):
             memory.clear()
 

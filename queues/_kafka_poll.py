@@ -13,6 +13,7 @@ from ._kafka_client import KafkaConsumer, OffsetAndMetadata, TopicPartition, cli
 from ._kafka_connect import connected
 from ._kafka_ledger import Ledger, unfinished
 from ._kafka_listener import Listener
+from ._kafka_mend import complete_joins
 from ._kafka_metadata import decode
 from .clock import Clock
 
@@ -125,11 +126,16 @@ class Poller:
         self._listener = Listener(self.books, owner, clock, subscription.drain)
         self._commit: _Commit | None = None
         self._commit_at = self._look_at = self._proved_at = 0.0
-        self._wanted = self._stopping = False
+        self._wanted = self._again = self._stopping = self._rests = False
         self._turn = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"kafka-{subscription.topics[0]}", daemon=True)
         self._early: dict[TopicPartition, list[Any]] = {}
         self._paused: set[TopicPartition] = set()
+
+    @property
+    def full(self) -> set[str]:
+        """The topics of which it reads nothing at the moment, because enough is unfinished."""
+        return {partition.topic for partition in self._paused}
 
     def start(self) -> None:
         """Join the group, or read the partitions given."""
@@ -155,7 +161,7 @@ class Poller:
         while not self._stopping:
             consumer = None
             try:
-                consumer = connected(KafkaConsumer, self._subscription.settings)
+                consumer = connected(KafkaConsumer, self._subscription.settings, topics=self._subscription.topics)
                 self._begin(consumer)
                 while not self._stopping:
                     self._once(consumer)
@@ -171,6 +177,7 @@ class Poller:
         self._listener.consumer = consumer
         if not partitions:
             consumer.subscribe(list(topics), listener=self._listener)
+            complete_joins(consumer)
             return
         ours = [TopicPartition(topics[0], number) for number in partitions]
         consumer.assign(ours)
@@ -180,8 +187,7 @@ class Poller:
         """Leave in good order; where that fails, the broker ends the membership by itself."""
         if consumer is not None:
             try:
-                if self._subscription.partitions:
-                    consumer.commit(self.books.leave(list(self.books.ledgers)), timeout_ms=_LEAVE_MS)
+                self._leave(consumer)
                 consumer.close(autocommit=False, timeout_ms=_LEAVE_MS)
             except Exception as error:  # noqa: BLE001 - as above
                 log.debug("leaving the group: %s", type(error).__name__, extra={"topic": self._subscription.topics[0]})
@@ -193,22 +199,35 @@ class Poller:
         self._commit = None
         self._owner.changed()
 
+    def _leave(self, consumer: Any) -> None:
+        """The last commit; while others come and go it is refused, and made again."""
+        until = self._clock.monotonic() + _LEAVE_MS / 1000
+        while self.books.ledgers and self._clock.monotonic() < until:
+            commit = consumer.commit_async(self.books.leave(list(self.books.ledgers)))
+            while not commit.is_done and self._clock.monotonic() < until:
+                consumer.pause(*consumer.assignment())
+                consumer.poll(timeout_ms=_POLL_BUSY)
+            if commit.is_done and commit.exception is None:
+                return
+
     def _once(self, consumer: Any) -> None:
         self._turn.clear()
         self._pause(consumer)
         records = consumer.poll(timeout_ms=self._patience())
         if self._listener.assigned or self._early:
-            self._admit(consumer)
+            self._expect(consumer)
         if records:
             self._hand(records)
-        elif self._clock.monotonic() >= self._look_at:
+        if self._early:
+            self._admit(consumer)
+        if not records and self._clock.monotonic() >= self._look_at:
             self._look(consumer)
         self._keep_committed(consumer)
-        if self._paused and not records:
+        if self._rests and not records:
             self._turn.wait(_POLL / 1000)
 
     def _patience(self) -> int:
-        if self._paused:
+        if self._rests:
             return 0
         return _POLL_BUSY if self._wanted or self._early else _POLL
 
@@ -216,6 +235,7 @@ class Poller:
         """Stop reading where enough is unfinished; keeps the membership, and what was fetched."""
         with self.books.lock:
             full = {one for one in consumer.assignment() if one in self._early or self._is_full(one)}
+        self._rests = bool(full) and full >= consumer.assignment()
         if full != self._paused:
             if begin := full - self._paused:
                 consumer.pause(*begin)
@@ -246,13 +266,16 @@ class Poller:
 
     # -- what is new to us
 
-    def _admit(self, consumer: Any) -> None:
-        """Read what the last owner left behind, and say that we have it, before anything of it is handed out."""
+    def _expect(self, consumer: Any) -> None:
+        """What comes of partitions that are new to us is kept until they are admitted."""
         while self._listener.gone:
             self._early.pop(self._listener.gone.popleft(), None)
         while self._listener.assigned:
             self._early.setdefault(self._listener.assigned.popleft(), [])
         self._early = {one: early for one, early in self._early.items() if one in consumer.assignment()}
+
+    def _admit(self, consumer: Any) -> None:
+        """Read what the last owner left behind, and say that we have it, before anything of it is handed out."""
         for partition in self._early:
             if partition not in self.books.ledgers and (ledger := self._read(consumer, partition)) is not None:
                 with self.books.lock:
@@ -262,10 +285,17 @@ class Poller:
     def _read(self, consumer: Any, partition: TopicPartition) -> Ledger | None:
         committed = consumer.committed(partition, metadata=True, timeout_ms=_LEAVE_MS)
         if committed is None:
-            position = consumer.position(partition, timeout_ms=_LEAVE_MS)
-            return None if position is None else Ledger(position, position)
+            begin = self._begin_of(consumer, partition)
+            return None if begin is None else Ledger(begin, begin)
         note = decode(committed.offset, committed.metadata)
         return Ledger.after(committed.offset, note, self._subscription.most)
+
+    def _begin_of(self, consumer: Any, partition: TopicPartition) -> int | None:
+        """Where a group begins that never committed. What came already is behind the client's position."""
+        if early := self._early[partition]:
+            return int(early[0].offset)
+        position: int | None = consumer.position(partition, timeout_ms=_LEAVE_MS)
+        return position
 
     def _admitted(self, partitions: Sequence[TopicPartition]) -> None:
         early = {one: self._early.pop(one) for one in partitions if one in self._early}
@@ -284,7 +314,7 @@ class Poller:
         stale = held and now - self._proved_at > self._subscription.lease / 3
         if not (self._wanted or stale or now >= self._commit_at):
             return
-        wanted, self._wanted = self._wanted, False
+        wanted, self._wanted, self._again = self._wanted or self._again, False, False
         commits = self.books.commits(all_of_them=wanted or stale)
         if commits:
             self._commit = _Commit(consumer.commit_async(commits), list(commits), now)
@@ -301,14 +331,15 @@ class Poller:
                 self._admitted(commit.partitions)
             return
         self.books.failed(commit.partitions)
-        self._wanted = True
+        self._again = True
         if not isinstance(commit.future.exception, client.KafkaError):
             raise commit.future.exception
 
     def _look(self, consumer: Any) -> None:
         """Pass by what is no event at the end of a partition: the marks of transactions."""
         self._look_at = self._clock.monotonic() + _LOOK_EACH
-        idle = [one for one, ledger in self.books.ledgers.items() if not ledger.window and one in consumer.assignment()]
+        known = consumer.assignment() - self._early.keys()  # what came of those was not entered yet
+        idle = [one for one, ledger in self.books.ledgers.items() if not ledger.window and one in known]
         for partition in idle:
             position = consumer.position(partition, timeout_ms=0)
             if position is not None:

@@ -23,6 +23,11 @@ def movers_of(topic: str) -> str:
     return f"{topic}.delay"
 
 
+def readers_of(letters: str) -> str:
+    """The one consumer group that takes from a topic of dead letters, whatever the groups they died in."""
+    return letters
+
+
 def queues_among(topics: Iterable[str]) -> list[str]:
     """Those of the topics that do not lie beside another one, by name."""
     names = set(topics)

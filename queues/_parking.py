@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 
 from .message import Delivery, Nack
 
@@ -36,6 +36,18 @@ class Parking:
         while self._heap and self._heap[0][0] <= now and len(found) < limit:
             found.append(heapq.heappop(self._heap)[2])
         return found
+
+    def waits(self) -> list[tuple[float, Nack]]:
+        """All that waits for its time, with that."""
+        return [(due, nack) for due, _, nack in sorted(self._heap)]
+
+    def take_farthest(self, which: Callable[[Delivery], bool]) -> list[Delivery]:
+        """Take out the half of these that is due last."""
+        chosen = sorted(entry for entry in self._heap if which(entry[2].delivery))
+        gone = {entry[1] for entry in chosen[len(chosen) // 2 :]}
+        self._heap = [entry for entry in self._heap if entry[1] not in gone]
+        heapq.heapify(self._heap)
+        return [entry[2].delivery for entry in chosen if entry[1] in gone]
 
     def let_pass(self, batch: list[Delivery]) -> list[Delivery]:
         """Those of the batch whose key no retry holds; the others are parked."""

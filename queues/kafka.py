@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime, timedelta
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -19,10 +20,13 @@ from ._kafka_look import Look
 from ._kafka_options import GROUP, Brokers, KafkaOptions, located
 from ._kafka_poll import Subscription
 from ._kafka_producer import Producer
-from .base import Capability, MessageQueue, QueueStats
+from ._kafka_topics import readers_of
+from .base import Capability, MessageQueue, QueueStats, name_of
 from .errors import PushFailed, QueueClosed, QueueError
 from .message import Delivery, Message, Nack
 from .url import DEAD, QueueURL
+
+log: Final = logging.getLogger("notification.queues")
 
 _NEAR = 10.0
 """Seconds for which a retry without a key waits here; a longer one waits in a topic."""
@@ -49,7 +53,7 @@ class KafkaQueue(MessageQueue):
         self.lease: float | None = None if brokers.partitions is not None else options.session_timeout
         self._brokers, self._topic = brokers, brokers.topic
         self._holds_letters = brokers.topic.endswith(f".{DEAD}")
-        self._group = GROUP if self._holds_letters else brokers.group
+        self._group = readers_of(self._topic) if self._holds_letters else brokers.group
         self._mark = f'"forgroup":"{self._group}"'.encode()
         self._state = "not open yet"
 
@@ -105,10 +109,19 @@ class KafkaQueue(MessageQueue):
             self._state = "closed"
             return
         self._state = "closed"
+        await self._keep_retries()
         await self._delay.close()
         await self._consumer.close()
         await self._producer.close()
         self._look.close()
+
+    async def _keep_retries(self) -> None:
+        """Retries without a key wait on in a topic; those with one stay in their places, and begin anew."""
+        retries = [nack for nack in self._consumer.waiting_retries() if self._may_leave_its_place(nack)]
+        try:
+            await self._send_away(retries)
+        except QueueError as error:
+            log.warning("retries begin anew, with their first attempt: %s", error, extra={"queue": name_of(self)})
 
     def _begin(self) -> None:
         self._consumer.begin()
@@ -195,24 +208,29 @@ class KafkaQueue(MessageQueue):
     async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
         """A retry with a key waits in its place, one without waits here for a while, or else in a topic."""
         self._check_open()
-        away = [index for index, nack in enumerate(nacks) if self._goes_away(nack)]
+        away = [index for index, nack in enumerate(nacks) if nack.delay > _NEAR and self._may_leave_its_place(nack)]
         if not away:
             return await self._consumer.give_back(nacks, settled=True)
         here = [nack for index, nack in enumerate(nacks) if index not in set(away)]
         lost = await self._consumer.give_back(here, settled=True)
-        ours = [nacks[index].delivery for index in away]
-        gone = await self._consumer.lost_of(ours)
-        copies = [index for index in away if nacks[index].delivery not in gone]
-        errors = await self._delay.store([self._copy_of(nacks[index]) for index in copies], None)
-        stored = [nacks[index].delivery for at, index in enumerate(copies) if at not in errors]
-        lost += gone + await self._consumer.finish(stored)
+        try:
+            return lost + await self._send_away([nacks[index] for index in away])
+        except PushFailed as failed:
+            raise PushFailed({away[index]: error for index, error in failed.errors.items()}) from failed
+
+    async def _send_away(self, nacks: Sequence[Nack]) -> list[Delivery]:
+        """Each waits on as a copy in a topic; returns those that were not ours any more."""
+        lost = await self._consumer.lost_of([nack.delivery for nack in nacks])
+        ours = [nack for nack in nacks if nack.delivery not in lost]
+        errors = await self._delay.store([self._copy_of(nack) for nack in ours], None) if ours else {}
+        lost += await self._consumer.finish([nack.delivery for at, nack in enumerate(ours) if at not in errors])
         if errors:
-            raise PushFailed({copies[at]: error for at, error in errors.items()})
+            raise PushFailed({nacks.index(ours[at]): error for at, error in errors.items()})
         return lost
 
-    def _goes_away(self, nack: Nack) -> bool:
+    def _may_leave_its_place(self, nack: Nack) -> bool:
         message = nack.message or nack.delivery.message
-        if nack.delay <= _NEAR or message is None or self._holds_letters:
+        if message is None or self._holds_letters:
             return False
         return message.key is None or Capability.KEYED not in self.capabilities
 

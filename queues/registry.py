@@ -36,6 +36,8 @@ _BUILT_IN = {
 _BUILT_IN_ADMINS = {
     "kafka": "queues._kafka_admin:KafkaAdmin",
     "sqlite": "queues._sqlite_admin:SQLiteAdmin",
+    **dict.fromkeys(REDIS, "queues._redis_admin:RedisListAdmin"),
+    **dict.fromkeys([f"{way}+stream" for way in REDIS], "queues._redis_admin:RedisStreamAdmin"),
 }
 _registered: dict[str, QueueFactory] = {}
 _registered_admins: dict[str, AdminFactory] = {}

@@ -61,14 +61,15 @@ class Groups(Suite):
         ours, theirs = await self._two_groups(owners)
         if ours.url is None:
             owners.skip("no URL to derive a sibling from")
+        group = ours.url.group or "a"
         await ours.push(event("e"))
         await theirs.ack_many(await self.popped(theirs, 1, "GROUPS: each group sees every event"))
         [delivery] = await self.popped(ours, 1, "GROUPS: each group sees every event")
-        letter = attrs.evolve(delivery.expect(), dead=DeadLetter("fatal", group="a"))
+        letter = attrs.evolve(delivery.expect(), dead=DeadLetter("fatal", group=group))
         async with open_queue(ours.url.sibling("dead")) as dead:
             await ours.move_many([(delivery, letter)], dead)
             [dead_letter] = await self.popped(dead, 1, "a dead letter waits in the sibling")
-            retry = attrs.evolve(dead_letter.expect().pristine(), group="a")
+            retry = attrs.evolve(dead_letter.expect().pristine(), group=group)
             await dead.move_many([(dead_letter, retry)], ours)
         got = await self.popped(ours, 1, "a dead letter tried again comes to its group")
         assert ids(got) == ["e"], "a dead letter tried again comes to its group"
