@@ -76,6 +76,10 @@ class Child:
         assert self.alive, self.errors
         return self
 
+    def kept_waiting(self) -> float:
+        """Seconds in which it could have run and others had the machine; to be asked until its end is waited for."""
+        return int(Path(f"/proc/{self.process.pid}/schedstat").read_text().split()[1]) / 1e9
+
     def signal(self, number: signal.Signals) -> float:
         """Send a signal; the moment in which it was sent."""
         self.process.send_signal(number)
