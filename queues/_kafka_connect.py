@@ -11,74 +11,94 @@ from ._kafka_client import KafkaConnectionManager, KafkaNetClient, NetworkSelect
 
 _T = TypeVar("_T")
 _FOR_GOOD = (client.SaslAuthenticationFailedError, client.UnsupportedSaslMechanismError, client.IllegalSaslStateError)
-_SETUP_MS = 3000
+_SETUP_SECONDS = 3.0
 """For one attempt at a connection; the client would take 10 to 30 s, which is how long it would miss a network that is
-back.
+back, and for ever where TLS gets no answer.
 """
 
 
 def connected(make: Callable[..., _T], settings: Mapping[str, Any], *, topics: Iterable[str] = ()) -> _T:
     """`make(**settings)`, a KafkaProducer, KafkaConsumer or KafkaAdminClient. Blocks while it looks for a broker.
 
-    topics: those whose partitions are known from the start. What it raises has as its cause why the last connection
-    failed, and has come at once where no waiting heals that. Then its threads and sockets are gone.
+    settings: of `Brokers`, or made of those. topics: those whose partitions are known from the start. What it raises
+    has as its cause why the last connection failed, and has come at once where no waiting heals that. Then its threads
+    and sockets are gone.
     """
-    return attached(make, settings, topics=topics)[0]
-
-
-def attached(make: Callable[..., _T], settings: Mapping[str, Any], *, topics: Iterable[str] = ()) -> tuple[_T, Any]:
-    """The same, with what it knows of the cluster: a `kafka.cluster.ClusterMetadata`, for any thread to read."""
-    network = _Network(topics)
+    network: Network = settings["kafka_client"]
+    network.topics = topics
     try:
-        made = make(kafka_client=network, **settings)
+        return make(**settings)
     except BaseException as error:
         network.close()
         if network.reason is not None and error is not network.reason:
             raise error from network.reason
         raise
-    return made, network.client.cluster
 
 
-class _Network:
-    """Where a client gets its connections from."""
+class Network:
+    """Where one client gets its connections from. renew: called before each."""
 
-    def __init__(self, topics: Iterable[str]) -> None:
-        self.client: Any = None
+    def __init__(self, renew: Callable[[], None] = lambda: None) -> None:
+        self.renew = renew
+        self.topics: Iterable[str] = ()
         self.reason: BaseException | None = None
-        self._topics = topics
+        """Why the last connection failed."""
+        self._client: Any = None
 
     def __call__(self, **configs: Any) -> Any:
-        configs |= {
-            "socket_connection_setup_timeout_ms": _SETUP_MS,
-            "socket_connection_setup_timeout_max_ms": _SETUP_MS,
-        }
+        setup = int(_SETUP_SECONDS * 1000)
+        configs |= {"socket_connection_setup_timeout_ms": setup, "socket_connection_setup_timeout_max_ms": setup}
         net = NetworkSelector(**configs)
-        self.client = KafkaNetClient(net, _Connections(net, self, **configs), **configs)
-        for topic in self._topics:
-            self.client.cluster.add_topic(topic)
-        return self.client
+        self._client = KafkaNetClient(net, _Connections(net, self, **configs), **configs)
+        # 3.0.12 does not pass it on, so that asking for a topic would create it
+        self.cluster.config["allow_auto_create_topics"] = False
+        return self._client
+
+    @property
+    def cluster(self) -> Any:
+        """What the client knows of brokers, topics and partitions: a ClusterMetadata, for any thread to read."""
+        return self._client.cluster
 
     def close(self) -> None:
-        """Let go of what was begun."""
-        if self.client is not None:
+        """Let go of what a client began that was not made in the end."""
+        if self._client is not None:
             with contextlib.suppress(Exception):  # some of it was never there
-                self.client.close()
+                self._client.close()
 
 
 class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client has no types
     """Knows why the last connection failed, and gives up on its first broker where trying again is of no use."""
 
-    def __init__(self, net: Any, network: _Network, **configs: Any) -> None:
+    def __init__(self, net: Any, network: Network, **configs: Any) -> None:
         super().__init__(net, **configs)
-        self._network = network
+        self._loop, self._network = net, network
         self._refused: dict[Any, BaseException] = {}
+
+    def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
+        """What the first broker is asked includes our topics: asked later, they take a tenth of a second."""
+        first = self.bootstrap_async(timeout_ms, refresh)
+        for topic in self._network.topics:
+            self._network.cluster.add_topic(topic)
+        self.run(first)
 
     def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
         if (refused := self._refused.pop(node_id, None)) is not None and self.cluster.is_bootstrap(node_id):
             raise refused
+        self._network.renew()
         connection = super().get_connection(node_id, *args, **kwargs)
-        connection.init_future.add_errback(self._failed, node_id)
+        connection.init_future.add_errback(lambda error: self._failed(node_id, error))
+        self._limit(connection, kwargs.get("timeout_ms"))
         return connection
+
+    def _limit(self, connection: Any, timeout_ms: float | None) -> None:
+        seconds = _SETUP_SECONDS if timeout_ms is None else min(_SETUP_SECONDS, timeout_ms / 1000)
+
+        def give_up() -> None:
+            if not connection.init_future.is_done:
+                connection.close(client.KafkaConnectionError(f"no answer within {seconds:.1f} s"))
+
+        alarm = self._loop.call_later(seconds, give_up)
+        connection.init_future.add_both(lambda _: self._loop.cancel(alarm))
 
     def _failed(self, node_id: Any, error: BaseException) -> None:
         self._network.reason = error

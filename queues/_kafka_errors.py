@@ -76,6 +76,11 @@ def queue_error(error: BaseException, brokers: Brokers, *, unknown: bool) -> Que
     return found if isinstance(found, QueueError) else QueueUnavailable(str(found), may_have_been_stored=unknown)
 
 
+def blames_events(error: BaseException) -> bool:
+    """Whether it says of an event, or of one in the same batch, that it can't be stored."""
+    return _known([error], _BAD_EVENT) is not None or type(error) is client.KafkaError
+
+
 @contextlib.contextmanager
 def translated(brokers: Brokers, *, unknown: bool = False, opening: bool = False) -> Iterator[None]:
     """Calls into the client go in here: what they raise comes out as `meaning` has it."""

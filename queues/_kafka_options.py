@@ -8,6 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from ._kafka_client import CooperativeStickyAssignor, has_lz4, has_snappy, has_zstd
+from ._kafka_connect import Network
 from ._kafka_security import SecurityOptions, keep_secrets, security
 from .errors import ConfigurationError, MissingDependency, escape
 from .url import QueueURL, Seconds, check_name
@@ -66,7 +67,7 @@ def located(url: QueueURL) -> QueueURL:
 
 
 class Brokers:
-    """How to make clients for a queue's brokers. Its repr, `name` and `create` are without secrets.
+    """How to make clients for a queue's brokers, with `connected`. Its repr, `name` and `create` are without secrets.
 
     name: the brokers, for errors. topic: of the queue. group: of its consumers. partitions: those that `?partitions=`
     names, None for all. url: see `located`. Raises ConfigurationError, MissingDependency.
@@ -96,7 +97,7 @@ class Brokers:
         return self.options.connect_timeout
 
     def admin(self) -> dict[str, Any]:
-        """What a KafkaAdminClient is told; has secrets."""
+        """What one KafkaAdminClient is told; has secrets."""
         return {
             "bootstrap_servers": self.hosts,
             "client_id": "notification",
@@ -109,11 +110,12 @@ class Brokers:
             "connections_max_idle_ms": 540_000,
             "max_in_flight_requests_per_connection": 5,
             "receive_message_max_bytes": self._frame_bytes,
+            "kafka_client": Network(),
             **self._security,
         }
 
     def producer(self, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
-        """What a KafkaProducer is told; has secrets. limit: the most bytes that the topic takes in one batch."""
+        """What one KafkaProducer is told; has secrets. limit: the most bytes that the topic takes in one batch."""
         return {
             **self.admin(),
             "acks": "all",
@@ -132,7 +134,7 @@ class Brokers:
         }
 
     def consumer(self) -> dict[str, Any]:
-        """What a KafkaConsumer is told; has secrets. Of the group, unless `partitions` are given."""
+        """What one KafkaConsumer is told; has secrets. Of the group, unless `partitions` are given."""
         session = _ms(self.options.session_timeout)
         return {
             **self.admin(),
