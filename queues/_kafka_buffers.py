@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from operator import attrgetter
 from typing import Any, NamedTuple
 
 from attrs import define
 
+from ._kafka_books import Books, Records
 from ._kafka_client import TopicPartition
 from ._kafka_ledger import Ledger
-from ._kafka_poll import Books
 from .base import MessageQueue
 from .message import Delivery
 
 _OFFSET = attrgetter("offset")
-Records = Mapping[TopicPartition, tuple[Ledger, Sequence[Any]]]
-"""What the thread hands over: the client's records."""
 
 
 class Place(NamedTuple):

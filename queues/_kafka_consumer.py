@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
-from ._kafka_buffers import Buffers, Read, Records
+from ._kafka_books import Records
+from ._kafka_buffers import Buffers, Read
 from ._kafka_membership import Membership
 from ._kafka_poll import Poller, Subscription
 from ._parking import Parking
 from .clock import Alarm, Clock, patience
 from .errors import QueueClosed
 from .message import Delivery, Nack
+
+log: Final = logging.getLogger("notification.queues")
 
 _WAIT = 1.0
 """Seconds after which a pop comes back with nothing."""
@@ -52,8 +56,9 @@ class Consumer:
         self._pops: deque[asyncio.Future[None]] = deque()
         self._error: Exception | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
+        self._name = subscription.topics[0]
         self.began: bool = False
-        self.closed: bool = False
+        self.stopped: bool = False
 
     # -- popped
 
@@ -203,33 +208,35 @@ class Consumer:
 
     # -- the end
 
-    async def close(self) -> None:
-        """Wake whoever waits; leave the group in good order, so that what is not settled goes to others. Idempotent."""
-        if self.closed:
-            return
-        self.closed = True
-        self.membership.close()
+    def stop(self) -> None:
+        """Hand out nothing more: whoever pops gets QueueClosed. What is held can be settled. Idempotent."""
+        self.stopped = True
         if self._alarm is not None:
             self._alarm.cancel()
         while self._pops:
             self._wake_one()
-        if not self.began:
+
+    async def close(self) -> None:
+        """Leave the group in good order, so that what is not settled goes to others. Idempotent."""
+        self.stop()
+        self.membership.close()
+        if not self.began or self._ended.done():
             return
         self._poller.leave()
         try:
             async with patience(_LEAVING):
-                await self._ended
+                await asyncio.shield(self._ended)
         except TimeoutError:
-            pass
+            log.warning("the broker is left without a farewell: its answer takes too long", extra={"queue": self._name})
 
     def _check_open(self) -> None:
-        if self.closed:
+        if self.stopped:
             raise QueueClosed("the queue is closed")
 
     # -- from the thread
 
     def deliver(self, records: Records) -> None:
-        """See `_kafka_poll.Owner`, here and below."""
+        """See `_kafka_books.Owner`, here and below."""
         self._soon(self._received, records)
 
     def changed(self) -> None:
@@ -297,7 +304,7 @@ class Consumer:
             self._alarm.cancel()
             self._alarm = None
         due = self._parking.earliest()
-        if due is not None and not self.closed:
+        if due is not None and not self.stopped:
             self._alarm = self._clock.call_at(due, self._ring)
 
     def _ring(self) -> None:

@@ -28,6 +28,7 @@ _MOST = 50_000
 """Delayed events of one topic that a process has in sight."""
 _ROTATE_EACH, _ROTATIONS = 1.0, 600
 """Seconds between two rotations of a topic, at least; and how many there are in its longest wait, at most."""
+_END = 5.0
 _AGAIN = 1.0
 """Seconds after which what could not be moved is tried again."""
 
@@ -66,10 +67,11 @@ class DelayTopics:
             self._moving = asyncio.create_task(self._move(self._consumer), name="notification-delays")
 
     async def close(self) -> None:
-        """Idempotent."""
+        """What is under way is settled first: it would be moved twice. Idempotent."""
         if self._moving is not None and self._consumer is not None:
+            self._consumer.stop()
+            await asyncio.wait([self._moving], timeout=_END)
             self._moving.cancel()
-            await asyncio.wait([self._moving])
             await self._consumer.close()
 
     def _topic_of(self, message: Message) -> str:
@@ -79,15 +81,14 @@ class DelayTopics:
         return f"{self._brokers.topic}.{suffix}"
 
     def _new_consumer(self) -> Consumer:
-        settings = {**self._brokers.consumer(), "group_id": movers_of(self._brokers.topic)}
+        brokers = self._brokers
         subscription = Subscription(
-            settings=settings, topics=self._topics, most=_MOST, lease=self._brokers.options.session_timeout,
-            strict=False, drain=0.0,
+            settings=lambda: {**brokers.consumer(), "group_id": movers_of(brokers.topic)},
+            topics=self._topics, most=_MOST, lease=brokers.options.session_timeout, strict=False, drain=0.0,
         )  # fmt: skip
         return Consumer(
-            subscription, _read, self._clock, keyed=False,
-            meaning=partial(meaning, brokers=self._brokers, unknown=False),
-        )  # fmt: skip
+            subscription, _read, self._clock, keyed=False, meaning=partial(meaning, brokers=brokers, unknown=False)
+        )
 
     async def _move(self, consumer: Consumer) -> None:
         while True:
@@ -98,7 +99,7 @@ class DelayTopics:
                     await self._rotate(consumer, topic)
             except QueueClosed:
                 return
-            except QueueError as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, moving has to go on
                 log.warning(
                     "delayed events can't be moved on yet, which is tried until it works: %s",
                     error, extra={"queue": self._brokers.topic},

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Protocol, TypeVar
 
 from attrs import define, field
 
-from ._kafka_metadata import Note, Range, Suspicion, encode, runs
+from ._kafka_metadata import Note, Range, Suspicion, encode
 
 
 class Placed(Protocol):
@@ -27,11 +27,12 @@ class Ledger:
 
     Its methods are called from several threads, each under the lock of the consumer.
 
-    low: the offset to commit; what is below is finished. high: the next offset that the broker will deliver. window:
-    what was delivered from `low` on, in order; offsets have holes (transactions, compaction), so the next one is never
-    reckoned. done: the finished ones among them. popped: handed out, not settled. mark: see `Note`. over: it is another
-    owner's now. leaving: on its way there; nothing more is handed out. dirty: there is something new to commit.
-    cut: the last note had no room for all that is finished.
+    low: the offset to commit; what is below is finished. high: the next offset that the broker will deliver. left: what
+    was delivered and is not finished; whatever else lies between `low` and `high` is finished, or a hole (transactions,
+    compaction), so the next offset is never reckoned. window: `left` in order, and some that left it since the last
+    commit. popped: handed out, not settled. mark: see `Note`. over: it is another owner's now. leaving: on its way
+    there; nothing more is handed out. dirty: there is something new to commit. cut: the last note had no room for all
+    that is finished.
     """
 
     low: int
@@ -40,7 +41,7 @@ class Ledger:
     suspects: dict[int, Suspicion] = field(factory=dict)
     loaded: deque[Range] = field(factory=deque)
     window: deque[int] = field(factory=deque)
-    done: set[int] = field(factory=set)
+    left: set[int] = field(factory=set)
     popped: set[int] = field(factory=set)
     owned: bool = True
     over: bool = False
@@ -52,16 +53,17 @@ class Ledger:
     def after(cls, low: int, note: Note, in_flight: int) -> Ledger:
         """Go on where the last owner stood. in_flight: how many he may have had in flight, if he died."""
         suspects = {
-            offset: Suspicion(deaths + (note.owned and running), running=False)
+            # one that nobody was blamed for is run without `started`, so its owner's death counts as it is
+            offset: Suspicion(deaths + (note.owned and (running or not deaths)), running=False)
             for offset, (deaths, running) in note.suspects.items()
         }
-        mark = max(note.mark, low + in_flight if note.owned else 0)
+        mark = max(note.mark, max(low, note.reach) + in_flight if note.owned else 0)
         return cls(low, low, mark, suspects, deque(note.finished))
 
     @property
     def unfinished(self) -> int:
         """How many were delivered and are not finished."""
-        return len(self.window) - len(self.done)
+        return len(self.left)
 
     def holds(self, offset: int) -> bool:
         """Whether it is handed out and ours."""
@@ -75,21 +77,22 @@ class Ledger:
 
     def deliver(self, records: Sequence[_P]) -> Sequence[_P]:
         """Note what the broker brought; returns those that are not finished yet."""
-        if records[0].offset < self.low:
-            self._begin_anew(records[0].offset)
+        if records[0].offset < self.high:
+            self._go_back(records[0].offset)
+        self.high = records[-1].offset + 1
+        if self.loaded:
+            records = [record for record in records if not self._is_loaded(record.offset)]
         offsets = [record.offset for record in records]
         self.window.extend(offsets)
-        self.high = offsets[-1] + 1
-        if not self.loaded:
-            return records
-        finished = {offset for offset in offsets if self._is_loaded(offset)}
-        self.done |= finished
+        self.left.update(offsets)
         self._advance()
-        return [record for record in records if record.offset not in finished]
+        return records
 
     def reached(self, position: int) -> None:
-        """The broker has nothing more below this position: what lies between was no event."""
-        if position > self.high and not self.window:
+        """The broker delivers from this position on: what lies before it was no event."""
+        if position < self.high:
+            self._go_back(position)
+        elif position > self.high and not self.left:
             self.low = self.high = position
             self.dirty = True
 
@@ -102,10 +105,10 @@ class Ledger:
         if not self.holds(offset):
             return False
         self.popped.discard(offset)
-        if offset in self.suspects or offset < self.mark:
-            deaths = 0 if settled else self.times(offset) - 1
-            self.suspects[offset] = Suspicion(deaths, running=False)
-            self.dirty = True
+        if settled and (offset in self.suspects or offset < self.mark):
+            self._suspect(offset, Suspicion(0, running=False))
+        elif offset in self.suspects:
+            self._suspect(offset, self.suspects[offset]._replace(running=False))
         return True
 
     def finish(self, offset: int) -> bool:
@@ -113,7 +116,8 @@ class Ledger:
         if not self.holds(offset):
             return False
         self.popped.discard(offset)
-        self.done.add(offset)
+        self.left.discard(offset)
+        self.suspects.pop(offset, None)
         self.dirty = True
         if self.window[0] == offset:
             self._advance()
@@ -128,8 +132,7 @@ class Ledger:
         """It is about to run: a death from now on counts for it. False: not ours."""
         if not self.holds(offset):
             return False
-        self.suspects[offset] = Suspicion(self.times(offset) - 1, running=True)
-        self.dirty = True
+        self._suspect(offset, Suspicion(self.times(offset) - 1, running=True))
         return True
 
     def commit(self, *, leaving: bool = False) -> tuple[int, str]:
@@ -137,33 +140,55 @@ class Ledger:
         suspects = self.suspects
         if leaving:
             suspects = {offset: Suspicion(one.deaths, running=False) for offset, one in suspects.items()}
-        ahead = [Range(max(self.high, start), end) for start, end in self.loaded if end > self.high]
-        finished = (*runs(sorted(self.done)), *ahead)
-        note = Note(self.owned and not leaving, self.mark if self.mark > self.low else 0, suspects, finished)
+        note = Note(
+            owned=self.owned and not leaving, mark=max(self.mark, self.low), reach=self.high,
+            suspects=suspects, finished=tuple(self._finished()),
+        )  # fmt: skip
         text, whole = encode(self.low, note)
         self.cut, self.dirty = not whole, False
         return self.low, text
 
-    def _advance(self) -> None:
-        window, done = self.window, self.done
-        while window and window[0] in done:
-            done.discard(window.popleft())
-        self.low = window[0] if window else self.high
+    def _finished(self) -> Iterator[Range]:
+        """Between what is left, and what the last owner had finished of what did not come yet."""
+        self.window = deque(offset for offset in self.window if offset in self.left)
+        at = self.low
+        for offset in self.window:
+            if offset > at:
+                yield Range(at, offset)
+            at = offset + 1
+        if self.high > at:
+            yield Range(at, self.high)
+        for start, end in self.loaded:
+            if end > self.high:
+                yield Range(max(self.high, start), end)
+
+    def _suspect(self, offset: int, suspicion: Suspicion) -> None:
+        self.suspects[offset] = suspicion
         self.dirty = True
-        if self.suspects:
-            self.suspects = {offset: one for offset, one in self.suspects.items() if offset >= self.low}
+
+    def _advance(self) -> None:
+        window, left = self.window, self.left
+        while window and window[0] not in left:
+            window.popleft()
+        low = window[0] if window else self.high
+        if low != self.low:
+            self.low, self.dirty = low, True
 
     def _is_loaded(self, offset: int) -> bool:
         while self.loaded and self.loaded[0].end <= offset:
             self.loaded.popleft()
         return bool(self.loaded) and self.loaded[0].start <= offset
 
-    def _begin_anew(self, offset: int) -> None:
-        """The topic was deleted and made again, or somebody has moved the group back: nothing we know is true."""
-        self.low = self.high = offset
-        self.mark, self.dirty = 0, True
-        for memory in (self.window, self.done, self.popped, self.loaded, self.suspects):
-            memory.clear()
+    def _go_back(self, offset: int) -> None:
+        """The broker delivers from here once more, because the topic was made anew, or has lost its end, or somebody
+        has moved the group back: what we know from there on is not true.
+        """
+        self.window = deque(one for one in self.window if one < offset)
+        self.loaded = deque(Range(start, min(end, offset)) for start, end in self.loaded if start < offset)
+        self.left, self.popped = set(self.window) & self.left, {one for one in self.popped if one < offset}
+        self.suspects = {one: suspicion for one, suspicion in self.suspects.items() if one < offset}
+        self.low, self.high, self.mark = min(self.low, offset), offset, min(self.mark, offset)
+        self.dirty = True
 
 
 def unfinished(ledgers: Iterable[Ledger]) -> int:

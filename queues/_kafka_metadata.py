@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from operator import itemgetter
 from typing import NamedTuple
 
 from attrs import frozen
@@ -13,6 +15,7 @@ LONGEST = 4096
 """Characters that a broker takes (`offset.metadata.max.bytes`); one more, and it refuses the whole commit."""
 _PREFIX = "n1:"
 _MOST_BYTES = (LONGEST - len(_PREFIX)) // 5 * 4
+_LARGEST = 2**63 - 1
 
 
 class Range(NamedTuple):
@@ -34,23 +37,25 @@ class Note:
     """What one owner of a partition tells the next one, above the committed offset.
 
     owned: somebody has the partition; still so when the next one reads it, that owner died. mark: what is below it may
-    have been in flight at a death. suspects: by offset. finished: in order.
+    have been in flight at a death. reach: the next offset that he was going to get. suspects: by offset. finished: in
+    order. Of the two offsets, those at or below the committed one say nothing.
     """
 
     owned: bool = False
     mark: int = 0
+    reach: int = 0
     suspects: Mapping[int, Suspicion] = {}
     finished: Sequence[Range] = ()
 
 
 def encode(low: int, note: Note) -> tuple[str, bool]:
     """The text to commit at the offset `low`, and whether all ranges had room; what is cut off is run again by the next
-    owner. Suspects go first: they are no more than there are workers.
+    owner. Suspects go first, those who are blamed most before the others.
     """
     head = bytearray([note.owned])
     _put(head, max(0, note.mark - low))
-    suspects = sorted((offset, one) for offset, one in note.suspects.items() if offset >= low)
-    suspects = suspects[: _MOST_BYTES // 32]
+    _put(head, max(0, note.reach - low))
+    suspects = sorted(_worst((offset, one) for offset, one in note.suspects.items() if offset >= low))
     _put(head, len(suspects))
     at = low
     for offset, (deaths, running) in suspects:
@@ -69,39 +74,35 @@ def encode(low: int, note: Note) -> tuple[str, bool]:
     return _text(head), True
 
 
-def decode(low: int, text: str) -> Note:
+def decode(low: int, text: str | None) -> Note:
     """What `encode` made; an empty note for what somebody else wrote."""
-    if not text.startswith(_PREFIX):
+    if text is None or not text.startswith(_PREFIX):
         return Note()
     try:
         numbers = _numbers(base64.b85decode(text[len(_PREFIX) :]))
-        owned, mark = bool(next(numbers)), next(numbers)
+        owned, mark, reach = bool(next(numbers)), next(numbers), next(numbers)
         suspects, at = {}, low
         for _ in range(next(numbers)):
             at += next(numbers)
             deaths = next(numbers)
             suspects[at] = Suspicion(deaths >> 1, bool(deaths & 1))
-        return Note(owned, low + mark if mark else 0, suspects, tuple(_ranges(low, numbers)))
+        return Note(owned, _above(low, mark), _above(low, reach), suspects, tuple(_ranges(low, numbers)))
     except (ValueError, binascii.Error, StopIteration):
         return Note()
 
 
-def finished_of(text: str) -> int:
+def finished_of(text: str | None) -> int:
     """How many offsets above the committed one are finished: no longer part of a group's lag."""
     return sum(end - start for start, end in decode(0, text).finished)
 
 
-def runs(offsets: Iterable[int]) -> Iterator[Range]:
-    """Offsets in ascending order, as ranges."""
-    start = end = -1
-    for offset in offsets:
-        if offset != end:
-            if end >= 0:
-                yield Range(start, end)
-            start = offset
-        end = offset + 1
-    if end >= 0:
-        yield Range(start, end)
+def _worst(suspects: Iterable[tuple[int, Suspicion]]) -> list[tuple[int, Suspicion]]:
+    """As many as have room whatever their numbers are."""
+    return heapq.nlargest(_MOST_BYTES // 32, suspects, key=itemgetter(1))
+
+
+def _above(low: int, distance: int) -> int:
+    return low + distance if distance else 0
 
 
 def _ranges(at: int, numbers: Iterator[int]) -> Iterator[Range]:
@@ -129,5 +130,7 @@ def _numbers(raw: bytes) -> Iterator[int]:
         number |= (byte & 127) << shift
         shift += 7
         if byte < 128:
+            if number > _LARGEST:
+                raise ValueError("no offset is as large as this")
             yield number
             number = shift = 0

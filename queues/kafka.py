@@ -84,10 +84,10 @@ class KafkaQueue(MessageQueue):
         await producer.open()
         self._producer = producer
         self._look = Look(self._brokers, self.clock)
-        settings = {**self._brokers.consumer(), "group_id": self._group}
         options = self._brokers.options
         subscription = Subscription(
-            settings=settings, topics=[self._topic], partitions=self._brokers.partitions or (),
+            settings=lambda: {**self._brokers.consumer(), "group_id": self._group},
+            topics=[self._topic], partitions=self._brokers.partitions or (),
             most=options.unsettled, lease=options.session_timeout,
         )  # fmt: skip
         self._consumer = Consumer(

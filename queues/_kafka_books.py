@@ -1,0 +1,94 @@
+"""The ledgers of the partitions that are ours, shared by three threads: ours, the client's, the event loop's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from attrs import define, field
+
+from ._kafka_client import OffsetAndMetadata, TopicPartition
+from ._kafka_ledger import Ledger
+
+Offsets = dict[TopicPartition, OffsetAndMetadata]
+"""What is committed."""
+Records = Mapping[TopicPartition, tuple[Ledger, Sequence[Any]]]
+"""What was read, with the books of its partition: records of the client."""
+
+
+class Owner(Protocol):
+    """The side of the event loop; each of these is called in another thread and returns at once."""
+
+    def deliver(self, records: Records) -> None:
+        """These came."""
+
+    def changed(self) -> None:
+        """Partitions were taken from us."""
+
+    def proved(self, began: float) -> None:
+        """A commit that was sent at this time of the clock was accepted: what we hold was ours then."""
+
+    def failed(self, error: Exception) -> None:
+        """The broker refuses us; it is asked again."""
+
+    def ended(self) -> None:
+        """Nothing more comes."""
+
+
+@define(eq=False)
+class Books:
+    """Whoever reads or writes a ledger has the lock, for microseconds. bytes_waiting: read, and not popped."""
+
+    lock: threading.Lock = field(factory=threading.Lock)
+    ledgers: dict[TopicPartition, Ledger] = field(factory=dict)
+    bytes_waiting: int = 0
+
+    def open(self, partition: TopicPartition, ledger: Ledger) -> None:
+        """It is ours."""
+        with self.lock:
+            self.ledgers[partition] = ledger
+
+    def drop(self, partitions: Iterable[TopicPartition]) -> None:
+        """They are no longer ours."""
+        with self.lock:
+            for partition in partitions:
+                if (ledger := self.ledgers.pop(partition, None)) is not None:
+                    ledger.over = True
+
+    def drain(self, partitions: Iterable[TopicPartition]) -> None:
+        """Nothing more of these is handed out."""
+        with self.lock:
+            for partition in partitions:
+                self.ledgers[partition].leaving = True
+
+    def is_busy(self, partitions: Iterable[TopicPartition]) -> bool:
+        """Whether something of these is handed out."""
+        with self.lock:
+            return any(self.ledgers[one].popped for one in partitions if one in self.ledgers)
+
+    def commits(self, *, all_of_them: bool = False) -> Offsets:
+        """What there is to commit."""
+        with self.lock:
+            return {
+                partition: OffsetAndMetadata(*ledger.commit(), -1)
+                for partition, ledger in self.ledgers.items()
+                if ledger.dirty or all_of_them
+            }
+
+    def last_commits(self, partitions: Iterable[TopicPartition]) -> Offsets:
+        """For these: from now on nothing of them is settled any more, since it would be in no commit."""
+        offsets: Offsets = {}
+        with self.lock:
+            for one in partitions:
+                if (ledger := self.ledgers.get(one)) is not None:
+                    ledger.over = True
+                    offsets[one] = OffsetAndMetadata(*ledger.commit(leaving=True), -1)
+        return offsets
+
+    def not_committed(self, partitions: Iterable[TopicPartition]) -> None:
+        """What was to be committed for these was not."""
+        with self.lock:
+            for partition in partitions:
+                if partition in self.ledgers:
+                    self.ledgers[partition].dirty = True

@@ -1,0 +1,94 @@
+"""What is finished is committed, again and again, and nobody waits for it; each commit that is accepted is a proof."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+from ._kafka_books import Books, Owner
+from ._kafka_client import TopicPartition, client
+from .clock import Clock
+
+_EACH = 0.05
+"""Seconds between two commits."""
+_AFTER_REFUSAL = 0.2
+_REFUSED = 3.0
+"""Seconds after which whoever pops is told that commits are refused."""
+
+
+def accepted(commit: Any) -> bool:
+    """Whether a commit that has ended was stored. With no broker to ask, the client's future is that of the search for
+    one, whose result is a number.
+    """
+    return commit.exception is None and commit.value is None
+
+
+class _Commit(NamedTuple):
+    future: Any
+    partitions: list[TopicPartition]
+    began: float
+
+
+class Commits:
+    """One at a time, of one consumer, in its thread. lease: seconds for which a proof holds."""
+
+    def __init__(self, books: Books, owner: Owner, clock: Clock, lease: float) -> None:
+        self.wanted: bool = False
+        """Somebody waits for a proof."""
+        self._books, self._owner, self._clock, self._lease = books, owner, clock, lease
+        self._current: _Commit | None = None
+        self._all = False
+        self._next_at = self._proved_at = 0.0
+        self._refused_at: float | None = None
+
+    @property
+    def under_way(self) -> bool:
+        """Whether an answer is awaited that somebody may wait for."""
+        return self._current is not None
+
+    def forget(self) -> None:
+        """Its consumer is gone."""
+        self._current, self._refused_at = None, None
+
+    def step(self, consumer: Any) -> Iterable[TopicPartition]:
+        """Begin the next commit when it is time; returns the partitions of one that was accepted meanwhile."""
+        stored: Iterable[TopicPartition] = ()
+        now = self._clock.monotonic()
+        if self._current is not None:
+            if not self._current.future.is_done:
+                return ()
+            commit, self._current = self._current, None
+            stored = self._ended(commit, now)
+        stale = bool(self._books.ledgers) and now - self._proved_at > self._lease / 3
+        if now >= self._next_at or (self.wanted and self._refused_at is None):
+            self._begin(consumer, now, all_of_them=self._all or self.wanted or stale)
+        return stored
+
+    def _begin(self, consumer: Any, now: float, *, all_of_them: bool) -> None:
+        wanted, self.wanted, self._all = self.wanted, False, False
+        self._next_at = now + _EACH
+        if offsets := self._books.commits(all_of_them=all_of_them):
+            self._current = _Commit(consumer.commit_async(offsets), list(offsets), now)
+        elif wanted:
+            self._owner.proved(now)  # nothing is ours: there is nothing to be in doubt of
+
+    def _ended(self, commit: _Commit, now: float) -> Iterable[TopicPartition]:
+        if accepted(commit.future):
+            self._proved_at, self._refused_at = commit.began, None
+            self._owner.proved(commit.began)
+            return commit.partitions
+        self._books.not_committed(commit.partitions)
+        self._all = True
+        self._refused(commit.future.exception, now)
+        return ()
+
+    def _refused(self, error: Exception | None, now: float) -> None:
+        """Normal while others come and go, and in an outage; told when it lasts."""
+        if error is not None and not isinstance(error, client.KafkaError):
+            raise error
+        self._next_at = now + _AFTER_REFUSAL
+        if error is None or isinstance(error, client.RetriableError | client.RebalanceInProgressError):
+            return
+        self._refused_at = now if self._refused_at is None else self._refused_at
+        if now - self._refused_at > _REFUSED:
+            self._owner.failed(error)
