@@ -42,8 +42,13 @@ async def stats(link: Link, keys: Keys, dead: Keys, clock: Clock, limits: Limits
 
 async def in_flight(link: Link, keys: Keys) -> int:
     """What all owners together hold unsettled."""
+    return sum((await held(link, keys)).values())
+
+
+async def held(link: Link, keys: Keys) -> dict[str, int]:
+    """How many each owner holds unsettled."""
     [owners] = await link.call(("ZRANGE", keys.leases, 0, -1))
-    total = 0
+    found: dict[str, int] = {}
     for owner in (name.decode() for name in owners):
         [fields] = await link.call(("HKEYS", keys.own(owner)))
         numbers = [int(one) for one in fields if one.isdigit()]
@@ -51,8 +56,8 @@ async def in_flight(link: Link, keys: Keys) -> int:
         asked += [("LLEN", keys.batch(owner, number)) for number in numbers]
         answers = await link.call(*asked) if asked else []
         marks, counts = answers[: len(numbers)], answers[len(numbers) :]
-        total += sum(counts) - sum(mark.count(b"1") for mark in marks if mark is not None)
-    return total
+        found[owner] = sum(counts) - sum(mark.count(b"1") for mark in marks if mark is not None)
+    return found
 
 
 async def browse(
