@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from datetime import datetime, timedelta
+from functools import partial
 
 from attrs import evolve
 
@@ -11,81 +12,45 @@ from . import _redis_list_look as look
 from . import wire
 from ._redis_delay import DelayTimer
 from ._redis_fetch import Fetch
-from ._redis_keys import Keys
 from ._redis_link import Link
+from ._redis_list_claims import BLOCK
 from ._redis_list_intake import Intake
-from ._redis_list_owner import Owner
+from ._redis_list_owner import promote
+from ._redis_queue import RedisOptions, RedisQueue
 from ._redis_server import Server
-from .base import Capability, MessageQueue, QueueStats
-from .errors import PushFailed, QueueClosed
+from .base import Capability, QueueStats
+from .errors import PushFailed
 from .message import Delivery, Message, Nack
-from .url import DEAD
-
-_BLOCK = 1.0
 
 
-class RedisBareQueue(MessageQueue):
+class RedisBareQueue(RedisQueue):
     """`redis://…?delivery=at-most-once`. No ACK: acks tell the server nothing, so nothing is fenced or counted."""
 
     capabilities: Capability = Capability.DELAY | Capability.DURABLE
+    _left = "what was fetched and not handed out yet is lost"
 
-    def __init__(self, server: Server, name: str, *, capacity: int | None, dedup: float) -> None:
-        self.capacity: int | None = capacity
-        self._server, self._dedup = server, dedup
-        self._keys, self._dead = Keys.of(name), Keys.of(f"{name}.{DEAD}")
-        self._state = "not open yet"
+    def __init__(self, server: Server, name: str, options: RedisOptions) -> None:
+        super().__init__(server, name, options)
+        self.lease = None
 
-    async def open(self) -> None:
-        if self._state == "open":
-            return
-        self._calls, self._fetches = Link(self._server), Link(self._server, block=_BLOCK)
-        self._bell = Link(self._server, block=_BLOCK)
-        try:
-            await self._calls.open(("LLEN", self._keys.waiting))
-        except BaseException:
-            await self._calls.close()
-            raise
-        self._intake = Intake(self._calls, self._keys, self.clock, capacity=self.capacity, dedup=self._dedup)
-        self._nacks = Intake(self._calls, self._keys, self.clock, capacity=None, dedup=0.0)
+    async def _begin(self) -> None:
+        self._fetches, self._bell = Link(self._server, block=BLOCK), Link(self._server, block=BLOCK)
+        self._nacks = Intake(self._settles, self._keys, self.clock, capacity=None, dedup=0.0)
         self._fetch = Fetch(self._bring, f"{self._server.name} is closed")
-        promote = Owner(self._keys, 0.0, self.limits, self.clock).promote
         self._timer = DelayTimer(
-            looks=self._calls, bell=self._bell, key=self._keys.bell, promote=promote, clock=self.clock
+            looks=self._settles,
+            bell=self._bell,
+            key=self._keys.bell,
+            promote=partial(promote, self._keys),
+            clock=self.clock,
         )
-        self._state = "open"
 
-    async def close(self) -> None:
-        if self._state != "open":
-            self._state = "closed"
-            return
-        self._state = "closed"
-        self._intake.closed = True
+    async def _end(self) -> None:
         await self._timer.close()
         await self._fetch.close()
-        await self._back(list(self._fetch.ready))
-        for link in (self._calls, self._fetches, self._bell):
+        for link in (self._fetches, self._bell):
             await link.close()
-
-    def _check_open(self) -> None:
-        if self._state != "open":
-            raise QueueClosed(f"{self._server.name} is {self._state}")
-
-    # -- in and out
-
-    async def push(self, message: Message, *, timeout: float | None = None) -> None:
-        self._check_open()
-        if errors := await self._intake.store([message], timeout):
-            raise errors[0]
-
-    async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
-        self._check_open()
-        if errors := await self._intake.store(messages, timeout):
-            raise PushFailed(errors)
-
-    async def pop(self) -> Delivery:
-        while not (batch := await self.pop_many(1)):
-            pass
-        return batch[0]
+        await self._back(list(self._fetch.ready))
 
     async def pop_many(self, limit: int) -> list[Delivery]:
         self._check_open()
@@ -95,7 +60,7 @@ class RedisBareQueue(MessageQueue):
     async def _bring(self, limit: int) -> list[Delivery]:
         [events] = await self._fetches.call(("RPOP", self._keys.waiting, limit))
         if not events:
-            [popped] = await self._fetches.call(("BRPOP", self._keys.waiting, _BLOCK))
+            [popped] = await self._fetches.call(("BRPOP", self._keys.waiting, BLOCK))
             events = [] if popped is None else [popped[1]]
         return [wire.delivery_of(event, event, limits=self.limits) for event in events]
 
@@ -119,21 +84,23 @@ class RedisBareQueue(MessageQueue):
     async def _back(self, deliveries: Sequence[Delivery]) -> None:
         """As they lay, to the tail, so that the first of them is taken next."""
         if deliveries:
-            await self._calls.call(("RPUSH", self._keys.waiting, *(one.receipt for one in reversed(deliveries))))
+            await self._settles.call(("RPUSH", self._keys.waiting, *(one.receipt for one in reversed(deliveries))))
 
     # -- looked at
 
     async def size(self) -> int:
         self._check_open()
-        return (await look.size(self._calls, self._keys))[0]
+        return (await look.size(self._settles, self._keys))[0]
 
     async def stats(self) -> QueueStats:
         self._check_open()
         return evolve(
-            await look.stats(self._calls, self._keys, self._dead, self.clock, self.limits), in_flight=None, settled=None
+            await look.stats(self._settles, self._keys, self._dead, self.clock, self.limits),
+            in_flight=None,
+            settled=None,
         )
 
     def browse(self, *, since: datetime | str | None = None, follow: bool = False) -> AsyncIterator[Message]:
         """What waits, the oldest first. `since` as text: how many of the oldest to leave out."""
         self._check_open()
-        return look.browse(self._calls, self._keys, self.clock, self.limits, since, follow=follow)
+        return look.browse(self._settles, self._keys, self.clock, self.limits, since, follow=follow)

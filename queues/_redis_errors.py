@@ -38,7 +38,7 @@ _HEALS: _Known = (
     (client.MasterDownError, "is a replica that has lost its master"),
     (client.ClusterDownError, "is part of a cluster that is down"),
     (client.TryAgainError, "is moving this queue to another node"),
-    (client.AskError, "is moving this queue to another node"),
+    (client.AskError, "is moving this queue to another node"),  # there, scripts would want for the keys that are here
     (client.MaxConnectionsError, "takes no more connections"),
     ("max number of clients", "takes no more connections"),
     ("UNBLOCKED", "has become a replica"),

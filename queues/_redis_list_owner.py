@@ -177,7 +177,7 @@ class Owner:
 
     def promote(self) -> Command:
         """Move what is due to the waiting events."""
-        return _PROMOTE((self.keys.waiting, self.keys.delayed))
+        return promote(self.keys)
 
     def reap_command(self, owner: str, numbers: Sequence[int], how: int) -> Command:
         """Give back what an owner holds in these batches, the oldest first. how: LEFT, DIED or LEFT_IN_DOUBT."""
@@ -198,3 +198,8 @@ class Owner:
             [fields] = await link.call(("HKEYS", self.keys.own(owner)))
             numbers = sorted(int(one) for one in fields if one.isdigit())
             [moved] = await link.call(self.reap_command(owner, numbers, how))
+
+
+def promote(keys: Keys) -> Command:
+    """Move what is due to the waiting events."""
+    return _PROMOTE((keys.waiting, keys.delayed))

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Final, Literal
+from typing import Literal
 
 import attrs
 
@@ -14,36 +13,25 @@ from . import wire
 from ._redis_bare import RedisBareQueue
 from ._redis_batch import Item, newest_first
 from ._redis_keyed import KeyedOwner
-from ._redis_keys import Keys
-from ._redis_link import Link
 from ._redis_list_consumer import Consumer
-from ._redis_list_intake import Intake, delay_ms
+from ._redis_list_intake import delay_ms
 from ._redis_list_owner import LEFT, LEFT_IN_DOUBT, Owner
-from ._redis_server import Server, ServerOptions
-from .base import Capability, MessageQueue, QueueStats, name_of
-from .errors import ConfigurationError, PushFailed, QueueClosed, QueueError
+from ._redis_queue import RedisOptions, RedisQueue
+from ._redis_server import Server
+from .base import Capability, MessageQueue, QueueStats
+from .errors import ConfigurationError
 from .message import Delivery, Message, Nack
-from .url import DEAD, QueueURL, Seconds
-
-log: Final = logging.getLogger("notification.queues")
-_THIRTY = Seconds(30)
+from .url import QueueURL
 
 
 @attrs.frozen(kw_only=True)
-class ListOptions(ServerOptions):
-    """lease: seconds after which what a silent process had goes to others. capacity: the most waiting events.
+class ListOptions(RedisOptions):
+    """As RedisOptions. delivery: `at-most-once` loses what a process had when it dies, and is a little faster."""
 
-    dedup: seconds in which an id is not stored a second time. delivery: `at-most-once` loses what a process had when it
-    dies, and is a little faster.
-    """
-
-    lease: Seconds = _THIRTY
-    capacity: int | None = None
-    dedup: Seconds | None = None
     delivery: Literal["at-least-once", "at-most-once"] = "at-least-once"
 
 
-class RedisListQueue(MessageQueue):
+class RedisListQueue(RedisQueue):
     """`redis://[user:password@]host:port/db?queue=name`; also rediss, unix, redis+sentinel and redis+cluster.
 
     At least once: what was not settled when its owner's lease ended is handed out again, counted, in order. Foreign
@@ -53,18 +41,10 @@ class RedisListQueue(MessageQueue):
     capabilities: Capability = Capability.ACK | Capability.DELAY | Capability.DURABLE
 
     def __init__(self, server: Server, name: str, options: ListOptions, *, keyed: bool = False) -> None:
-        for option in ("lease", "capacity"):
-            if (value := getattr(options, option)) is not None and value <= 0:
-                raise ConfigurationError(f"?{option}={value:g} must be more than 0")
-        self.lease: float | None = options.lease
-        self.capacity: int | None = options.capacity
-        self._server, self._options = server, options
+        super().__init__(server, name, options)
         self._keyed = keyed
         if keyed:
             self.capabilities |= Capability.KEYED
-        self._keys = Keys.of(name)
-        self._dead = Keys.of(f"{name}.{DEAD}")
-        self._state = "not open yet"
 
     @classmethod
     def from_url(cls, url: QueueURL) -> MessageQueue:
@@ -75,45 +55,20 @@ class RedisListQueue(MessageQueue):
         if options.delivery == "at-most-once" and not url.unlimited:  # dead letters are kept all the same
             if url.order == "key":
                 raise ConfigurationError(f"{url}: order=key needs to know what is in flight; leave delivery= out")
-            dedup = options.dedup or 0.0
-            return RedisBareQueue(Server(url, options), url.name, capacity=options.capacity, dedup=dedup)
+            return RedisBareQueue(Server(url, options), url.name, options)
         return cls(Server(url, options), url.name, options, keyed=url.order == "key")
 
     # -- life
 
-    async def open(self) -> None:
-        if self._state == "open":
-            return
-        if self._state != "not open yet":
-            raise QueueClosed(f"{self._server.name} is closed; make a new queue to use it again")
-        self._pushes, self._settles = Link(self._server), Link(self._server)
-        try:
-            await self._pushes.open(("LLEN", self._keys.waiting))
-            kind = KeyedOwner if self._keyed else Owner
-            self._owner = kind(self._keys, self._options.lease, self.limits, self.clock)
-            await self._owner.reap(self._pushes)  # nobody consumes dead letters: a retry that was killed had some
-        except BaseException:
-            await self._pushes.close()
-            raise
-        self._intake = Intake(
-            self._pushes, self._keys, self.clock, capacity=self.capacity, dedup=self._options.dedup or 0.0
-        )
+    async def _begin(self) -> None:
+        kind = KeyedOwner if self._keyed else Owner
+        self._owner = kind(self._keys, self._options.lease, self.limits, self.clock)
+        await self._owner.reap(self._pushes)  # nobody consumes dead letters: a retry that was killed had some
         self._consumer = Consumer(self._server, self._owner)
-        self._state = "open"
 
-    async def close(self) -> None:
-        if self._state != "open":
-            self._state = "closed"
-            return
-        self._state = "closed"
-        self._intake.closed = True
+    async def _end(self) -> None:
         await self._consumer.close()
-        try:
-            await self._leave()
-        except QueueError as error:
-            log.warning("what was not settled comes back after its lease: %s", error, extra={"queue": name_of(self)})
-        for link in (self._pushes, self._settles):
-            await link.close()
+        await self._leave()
 
     async def _leave(self) -> None:
         """Hand back what is not settled, uncounted; what a thread still runs stays until its lease ends."""
@@ -124,28 +79,7 @@ class RedisListQueue(MessageQueue):
             await owner.give_back(self._settles, owner.name, LEFT_IN_DOUBT if self._consumer.in_doubt else LEFT)
         owner.held.clear()
 
-    def _check_open(self) -> None:
-        if self._state != "open":
-            raise QueueClosed(f"{self._server.name} is {self._state}")
-
-    # -- in
-
-    async def push(self, message: Message, *, timeout: float | None = None) -> None:
-        self._check_open()
-        if errors := await self._intake.store([message], timeout):
-            raise errors[0]
-
-    async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
-        self._check_open()
-        if errors := await self._intake.store(messages, timeout):
-            raise PushFailed(errors)
-
     # -- out
-
-    async def pop(self) -> Delivery:
-        while not (batch := await self.pop_many(1)):
-            pass
-        return batch[0]
 
     async def pop_many(self, limit: int) -> list[Delivery]:
         self._check_open()
@@ -201,9 +135,12 @@ class RedisListQueue(MessageQueue):
         await self._owner.change(self._settles, deliveries, items, leaving=False)
 
     async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
-        """One step where `to` is a list of the same server and slot: a dead letter and its ack are one."""
+        """One step where `to` is a list of the same server and slot: a dead letter and its ack are one.
+
+        A move is no second dispatch: `?dedup=` has no say.
+        """
         self._check_open()
-        if not isinstance(to, RedisListQueue) or not _beside(self, to):
+        if not self._is_beside(to):
             return await super().move_many(pairs, to)
         items = [
             Item(delivery, "m", event=wire.encode(message))
@@ -241,13 +178,3 @@ class RedisListQueue(MessageQueue):
         """What waits, the oldest first. `since` as text: how many of the oldest to leave out."""
         self._check_open()
         return look.browse(self._settles, self._keys, self.clock, self.limits, since, follow=follow)
-
-
-def _beside(one: RedisListQueue, other: RedisListQueue) -> bool:
-    """Whether one script reaches both, on one server and slot. A move is no second dispatch: `?dedup=` has no say."""
-    return (
-        other._state == "open"
-        and other._server.name == one._server.name
-        and other._server.database == one._server.database
-        and other._keys.slot == one._keys.slot
-    )

@@ -2,46 +2,35 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import Final
 
 import attrs
 
 from . import wire
 from ._redis_keys import Keys
-from ._redis_link import Link
 from ._redis_list_intake import delay_ms
-from ._redis_server import Server, ServerOptions
+from ._redis_queue import RedisOptions, RedisQueue
+from ._redis_server import Server
 from ._redis_stream_consumer import Consumer
 from ._redis_stream_intake import StreamIntake
 from ._redis_stream_look import Look
 from ._redis_stream_owner import Copy, Owner, copy_of, ids_of
 from ._redis_stream_reads import take
-from .base import Capability, MessageQueue, QueueStats, name_of
-from .errors import ConfigurationError, PushFailed, QueueClosed, QueueError
+from .base import Capability, MessageQueue, QueueStats
 from .message import Delivery, Message, Nack
-from .url import DEAD, QueueURL, Seconds
+from .url import DEAD, QueueURL
 
-log: Final = logging.getLogger("notification.queues")
 GROUP = "notification"
 """The group of a URL without ?group=, and of all dead letters: they are one store, each with its own group on it."""
-_THIRTY = Seconds(30)
 
 
 @attrs.frozen(kw_only=True)
-class StreamOptions(ServerOptions):
-    """lease: seconds after which what a silent process had goes to others. capacity: the most events that wait for any
-    one group. dedup: seconds in which an id is not stored a second time.
-    """
-
-    lease: Seconds = _THIRTY
-    capacity: int | None = None
-    dedup: Seconds | None = None
+class StreamOptions(RedisOptions):
+    """As RedisOptions, but for capacity: the most events that wait for any one group."""
 
 
-class RedisStreamQueue(MessageQueue):
+class RedisStreamQueue(RedisQueue):
     """`redis+stream://[user:password@]host:port/db?queue=name&group=name`; also rediss, unix, sentinel and cluster.
 
     At least once in each group: what was not settled when its owner's lease ended is handed out again, counted. A
@@ -50,18 +39,13 @@ class RedisStreamQueue(MessageQueue):
     """
 
     capabilities: Capability = Capability.ACK | Capability.DELAY | Capability.DURABLE | Capability.GROUPS
+    _intake_of = StreamIntake
+    _length = "XLEN"
 
     def __init__(self, server: Server, name: str, group: str, options: StreamOptions) -> None:
-        for option in ("lease", "capacity"):
-            if (value := getattr(options, option)) is not None and value <= 0:
-                raise ConfigurationError(f"?{option}={value:g} must be more than 0")
-        self.lease: float | None = options.lease
-        self.capacity: int | None = options.capacity
-        self._server, self._options = server, options
-        self._keys, self._group = Keys.of(name), group
-        self._dead = Keys.of(f"{name}.{DEAD}")
+        super().__init__(server, name, options)
+        self._group = group
         self._holds_letters = name.endswith(f".{DEAD}")
-        self._state = "not open yet"
 
     @classmethod
     def from_url(cls, url: QueueURL) -> RedisStreamQueue:
@@ -83,41 +67,17 @@ class RedisStreamQueue(MessageQueue):
 
     # -- life
 
-    async def open(self) -> None:
-        if self._state == "open":
-            return
-        if self._state != "not open yet":
-            raise QueueClosed(f"{self._server.name} is closed; make a new queue to use it again")
-        self._pushes, self._settles = Link(self._server), Link(self._server)
+    async def _begin(self) -> None:
         self._owner = Owner(
             self._keys, self._group, self._options.lease, self.limits, self.clock, filters=not self._holds_letters
         )
+        await self._owner.reap(self._pushes)  # nobody consumes dead letters: a retry that was killed had some
         self._consumer = Consumer(self._server, self._owner, self._settles)
         self._look = Look(self._settles, self._owner, self._dead.waiting)
-        try:
-            await self._pushes.open(("XLEN", self._keys.waiting))
-            await self._owner.reap(self._pushes)  # nobody consumes dead letters: a retry that was killed had some
-        except BaseException:
-            await self._pushes.close()
-            raise
-        self._intake = StreamIntake(
-            self._pushes, self._keys, self.clock, capacity=self.capacity, dedup=self._options.dedup or 0.0
-        )
-        self._state = "open"
 
-    async def close(self) -> None:
-        if self._state != "open":
-            self._state = "closed"
-            return
-        self._state = "closed"
-        self._intake.closed = True
+    async def _end(self) -> None:
         await self._consumer.close()
-        try:
-            await self._leave()
-        except QueueError as error:
-            log.warning("what was not settled comes back after its lease: %s", error, extra={"queue": name_of(self)})
-        for link in (self._pushes, self._settles):
-            await link.close()
+        await self._leave()
 
     async def _leave(self) -> None:
         """Hand back what is not settled, uncounted; what a thread still runs stays until its lease ends."""
@@ -127,28 +87,7 @@ class RedisStreamQueue(MessageQueue):
             owner.held.clear()
             await self._settles.call(owner.leave(owner.name, running))
 
-    def _check_open(self) -> None:
-        if self._state != "open":
-            raise QueueClosed(f"{self._server.name} is {self._state}")
-
-    # -- in
-
-    async def push(self, message: Message, *, timeout: float | None = None) -> None:
-        self._check_open()
-        if errors := await self._intake.store([message], timeout):
-            raise errors[0]
-
-    async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
-        self._check_open()
-        if errors := await self._intake.store(messages, timeout):
-            raise PushFailed(errors)
-
     # -- out
-
-    async def pop(self) -> Delivery:
-        while not (batch := await self.pop_many(1)):
-            pass
-        return batch[0]
 
     async def pop_many(self, limit: int) -> list[Delivery]:
         self._check_open()
@@ -181,7 +120,6 @@ class RedisStreamQueue(MessageQueue):
         self._check_open()
         if not self._is_beside(to):
             return await super().move_many(pairs, to)
-        assert isinstance(to, RedisStreamQueue)
         copies = [
             (one, Copy(one, wire.encode(message), delay_ms(message, self.clock), message.group or ""))
             for one, message in pairs
@@ -202,17 +140,6 @@ class RedisStreamQueue(MessageQueue):
         copies, owner = dict(pairs), self._owner
         return await owner.settle(
             self._settles, list(copies), lambda ours: owner.move([copies[one] for one in ours], to, leaving=leaving)
-        )
-
-    def _is_beside(self, to: MessageQueue) -> bool:
-        """Whether one script reaches both: the same server and slot."""
-        return (
-            isinstance(to, RedisStreamQueue)
-            and type(to) is type(self)
-            and to._state == "open"
-            and to._server.name == self._server.name
-            and to._server.database == self._server.database
-            and to._keys.slot == self._keys.slot
         )
 
     # -- looked at

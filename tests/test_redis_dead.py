@@ -9,14 +9,9 @@ from attrs import frozen
 
 from notification import ConfigurationError, EventDispatcher, Message, RetryPolicy, open_queue
 
+from .redis_forms import FORMS, formed
 from .redis_server import Redis
 
-FORMS = {
-    "list": ("redis", {"order": "process"}),
-    "keyed": ("redis", {"order": "key"}),
-    "at most once": ("redis", {"order": "process", "delivery": "at-most-once"}),
-    "stream": ("redis+stream", {"order": "process"}),
-}
 GRACE = 0.5
 
 
@@ -43,8 +38,7 @@ class Place:
 
 @pytest.fixture(params=FORMS)
 def place(redis: Redis, request: pytest.FixtureRequest) -> Place:
-    scheme, options = FORMS[request.param]
-    url = redis.queue(scheme=scheme, lease="2s", **options)
+    url = formed(redis, request.param, lease="2s")
     return Place(redis, url, url.partition("queue=")[2].partition("&")[0])
 
 

@@ -1,0 +1,62 @@
+"""Queues in Redis of every form between their opening and their end."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+import pytest
+
+from queues.conformance.waiting import event
+from queues.errors import ConfigurationError, QueueClosed
+from queues.registry import open_queue
+
+from .redis_forms import FORMS, formed
+from .redis_server import Redis, Start
+
+every_form = pytest.mark.parametrize("form", FORMS)
+
+
+@every_form
+@pytest.mark.parametrize("option", ["capacity=0", "lease=0"])
+def test_an_option_that_allows_nothing_is_refused(redis: Redis, form: str, option: str) -> None:
+    """No room, or no time: with the name of the option."""
+    with pytest.raises(ConfigurationError, match=rf"\?{option} must be more than 0"):
+        open_queue(f"{formed(redis, form)}&{option}")
+
+
+@every_form
+async def test_a_queue_is_opened_once_and_closed_for_good(redis: Redis, form: str) -> None:
+    """Opening an open one and closing a closed one do nothing; a closed one stays closed, opened before or not."""
+    queue, never = open_queue(formed(redis, form)), open_queue(formed(redis, form))
+    with pytest.raises(QueueClosed, match="not open yet"):
+        await queue.push(event("e"))
+    await queue.open()
+    await queue.open()
+    await queue.push(event("e"))
+    for closed in (queue, never):
+        await closed.close()
+        await closed.close()
+        with pytest.raises(QueueClosed, match="make a new queue"):
+            await closed.open()
+
+
+@every_form
+async def test_closing_in_an_outage_says_what_becomes_of_what_is_left(
+    redis_server: Start, form: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And raises nothing: whoever closes can do nothing about it."""
+    server = redis_server()
+    queue = open_queue(formed(server, form, connect_timeout="200ms", timeout="200ms"))
+    await queue.open()
+    popping = asyncio.ensure_future(queue.pop())
+    await asyncio.sleep(0)
+    popping.cancel()  # what it asked for comes all the same
+    await queue.push(event("e"))
+    async with asyncio.timeout(10):
+        while await queue.size():
+            await asyncio.sleep(0.01)
+    server.kill()
+    await queue.close()
+    [line] = [one for one in caplog.records if one.levelno == logging.WARNING]
+    assert ("is lost" if form == "at most once" else "comes back after its lease") in line.message
