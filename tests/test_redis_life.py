@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from datetime import timedelta
 
 import pytest
 
 from queues.conformance.waiting import event
-from queues.errors import ConfigurationError, QueueClosed
+from queues.errors import ConfigurationError, QueueClosed, QueueFull
 from queues.registry import open_queue
 
 from .redis_forms import FORMS, formed
@@ -60,3 +61,20 @@ async def test_closing_in_an_outage_says_what_becomes_of_what_is_left(
     await queue.close()
     [line] = [one for one in caplog.records if one.levelno == logging.WARNING]
     assert ("is lost" if form == "at most once" else "comes back after its lease") in line.message
+
+
+@every_form
+async def test_a_server_without_memory_stores_nothing_with_dedup_either(redis_server: Start, form: str) -> None:
+    """A script that has written once may go on writing: it has to be refused before it begins."""
+    server = redis_server()
+    async with open_queue(formed(server, form, dedup="1m")) as queue:
+        await queue.push(event("before"))
+        server.admin.config_set("maxmemory", "1")
+        for message in (event("e"), event("later", not_before=queue.clock.now() + timedelta(hours=1))):
+            with pytest.raises(QueueFull, match="maxmemory"):
+                await queue.push(message)
+        stats = await queue.stats()
+        assert (stats.waiting, stats.delayed) == (1, 0)
+        server.admin.config_set("maxmemory", "0")
+        await queue.push(event("e"))
+        assert await queue.size() == 2, "it was not noted as stored either"

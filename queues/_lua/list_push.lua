@@ -1,26 +1,8 @@
--- KEYS: waiting, delayed, bell, seq, seen. ARGV: capacity (-1: none), dedup in ms (0: none), then for each event its delay
--- in ms (-1: none), its id and the event. Returns how many were accepted, from the first on.
--- include now
--- include delay
-local capacity, dedup = tonumber(ARGV[1]), tonumber(ARGV[2])
-local now, accepted = now_ms(), 0
-local room = capacity < 0 and math.huge or capacity - redis.call('LLEN', KEYS[1])
-if dedup > 0 then
-  redis.call('ZREMRANGEBYSCORE', KEYS[5], '-inf', now)
-end
-for at = 3, #ARGV, 3 do
-  local delay = tonumber(ARGV[at])
-  if delay < 0 and room < 1 then
-    return accepted
-  end
-  if dedup == 0 or redis.call('ZADD', KEYS[5], 'NX', now + dedup, ARGV[at + 1]) == 1 then
-    if delay < 0 then
-      redis.call('LPUSH', KEYS[1], ARGV[at + 2])
-      room = room - 1
-    else
-      put_aside(KEYS[2], KEYS[3], KEYS[4], now + delay, ' ', ARGV[at + 2])
-    end
-  end
-  accepted = accepted + 1
-end
-return accepted
+#!lua
+-- Store events; refused as a whole when the server is at its maxmemory. For KEYS, ARGV and what it returns see store.
+-- include store
+return store(function()
+  return redis.call('LLEN', KEYS[1])
+end, function(event)
+  redis.call('LPUSH', KEYS[1], event)
+end)
