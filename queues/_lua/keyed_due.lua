@@ -1,8 +1,7 @@
--- Move what is due, at most 100: a retry to its place in its key, everything else to the waiting list. Returns the
--- milliseconds to the next, -1 when there is none.
+-- Move what is due: a retry to its place in its key, everything else to the waiting list.
+-- include due
 local function promote(waiting, delayed, keys, parked_prefix, now)
-  local due = redis.call('ZRANGEBYSCORE', delayed, '-inf', now, 'LIMIT', 0, 100)
-  for _, member in ipairs(due) do
+  return move_due(delayed, now, function(member)
     local retry = string.sub(member, 17, 17) == 'r'
     local event = string.sub(member, retry and 34 or 18)
     local key = retry and key_of(event)
@@ -13,13 +12,5 @@ local function promote(waiting, delayed, keys, parked_prefix, now)
     else
       redis.call('LPUSH', waiting, event)
     end
-  end
-  if #due > 0 then
-    redis.call('ZREM', delayed, unpack(due))
-  end
-  local next = redis.call('ZRANGE', delayed, 0, 0, 'WITHSCORES')
-  if not next[2] then
-    return -1
-  end
-  return math.max(0, tonumber(next[2]) - now)
+  end)
 end
