@@ -36,10 +36,10 @@ def connected(make: Callable[..., _T], settings: Mapping[str, Any], *, topics: I
 
 
 class Network:
-    """Where one client gets its connections from. renew: called before each."""
+    """Where one client gets its connections from. trust: what TLS is made of, asked for each; None is without."""
 
-    def __init__(self, renew: Callable[[], None] = lambda: None) -> None:
-        self.renew = renew
+    def __init__(self, trust: Callable[[], ssl.SSLContext] | None = None) -> None:
+        self.trust = trust
         self.topics: Iterable[str] = ()
         self.reason: BaseException | None = None
         """Why the last connection failed."""
@@ -84,7 +84,8 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client 
     def get_connection(self, node_id: Any, *args: Any, **kwargs: Any) -> Any:
         if (refused := self._refused.pop(node_id, None)) is not None and self.cluster.is_bootstrap(node_id):
             raise refused
-        self._network.renew()
+        if self._network.trust is not None:
+            self.config["ssl_context"] = self._network.trust()
         connection = super().get_connection(node_id, *args, **kwargs)
         connection.init_future.add_errback(lambda error: self._failed(node_id, error))
         self._limit(connection, kwargs.get("timeout_ms"))

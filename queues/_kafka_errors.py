@@ -47,6 +47,7 @@ _HEALS: _Known = (
     (client.ThrottlingQuotaExceededError, "has a quota that is used up"),
     (client.LeaderNotAvailableError, "has no leader for a partition now"),
     (client.IllegalStateError, "was left before it answered"),
+    (ssl.SSLEOFError, "hangs up where TLS begins; perhaps it speaks none at this port: leave ?tls= out"),
 )
 
 

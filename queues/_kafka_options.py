@@ -9,7 +9,7 @@ import attrs
 
 from ._kafka_client import CooperativeStickyAssignor, has_lz4, has_snappy, has_zstd
 from ._kafka_connect import Network
-from ._kafka_security import SecurityOptions, keep_secrets, security
+from ._kafka_security import SecurityOptions, Trust, keep_secrets, security
 from .errors import ConfigurationError, MissingDependency, escape
 from .url import QueueURL, Seconds, check_name
 
@@ -37,9 +37,10 @@ _NEVER = 2**31 - 1
 class KafkaOptions(SecurityOptions):
     """connect_timeout: seconds to reach a broker. timeout: seconds to wait for an answer to a push; after them it goes
     on, its fate unknown. session_timeout: seconds after which the partitions of a silent process go to others.
-    compression: of what is pushed; when not given, lz4 where it is installed. partitioner: `key` keeps events with the
-    same key in one partition; the others ignore it. partitions: `0,1` reads only these, without a group. client_rack:
-    read from a replica there. unsettled: the most deliveries that a process has, before it lets partitions wait.
+    compression: of what is pushed; lz4 where it is installed, else gzip, when not given. partitioner: `key` keeps
+    events with the same key in one partition; the others ignore it. partitions: `0,1` reads only these, without a
+    group. client_rack: read from a replica there. unsettled: the most deliveries that a process has, before it lets
+    partitions wait.
     """
 
     connect_timeout: Seconds = _FIVE
@@ -83,6 +84,7 @@ class Brokers:
         self._frame_bytes = _FRAME_BYTES if self.url.limits.event <= 1 << 20 else _LARGE_FRAME_BYTES
         self._check()
         self._compression = _compression(options.compression)
+        self._trust = Trust(self.url, options)
         self._security = security(self.url, options)
         keep_secrets()
 
@@ -110,7 +112,7 @@ class Brokers:
             "connections_max_idle_ms": 540_000,
             "max_in_flight_requests_per_connection": 5,
             "receive_message_max_bytes": self._frame_bytes,
-            "kafka_client": Network(),
+            "kafka_client": Network(self._trust.context if self.options.tls else None),
             **self._security,
         }
 
@@ -187,7 +189,8 @@ def _numbers(text: str | None) -> tuple[int, ...] | None:
 
 def _compression(wanted: Compression | None) -> str | None:
     if wanted is None:
-        return "lz4" if has_lz4() else None
+        # the client sums up in Python every byte that it sends: without compression that is half of its work
+        return "lz4" if has_lz4() else "gzip"
     if wanted == "none":
         return None
     if not _INSTALLED[wanted]():

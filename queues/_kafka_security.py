@@ -6,9 +6,8 @@ import logging
 import os
 import re
 import ssl
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 
@@ -16,7 +15,10 @@ from ._kafka_client import AbstractTokenProvider
 from .errors import ConfigurationError, escape
 from .url import QueueURL
 
+log: Final = logging.getLogger("notification.queues")
+
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "OAUTHBEARER"]
+_BYTES = (bytes, bytearray, memoryview)
 _MAY_TELL = re.compile(r"sasl|auth_bytes|password|token|secret", re.IGNORECASE)
 
 
@@ -45,43 +47,66 @@ def security(url: QueueURL, options: SecurityOptions) -> dict[str, Any]:
             f"{url}: ?sasl= without TLS shows passwords to the network: ?tls=true, or ?insecure=true if that is meant"
         )
     protocol = f"{'SASL_' if options.sasl else ''}{'SSL' if options.tls else 'PLAINTEXT'}"
-    return {"security_protocol": protocol, **_certificates(url, options), **_login(url, options)}
+    return {"security_protocol": protocol, **_login(url, options)}
 
 
-def _certificates(url: QueueURL, options: SecurityOptions) -> dict[str, Any]:
-    files = {name: getattr(options, name) for name in ("ca_file", "cert_file", "key_file")}
-    for name, path in files.items():
-        if path and not options.tls:
+class Trust:
+    """Whom we believe and who we are: a context for TLS, made anew when one of its files has changed.
+
+    The client would read the system's authorities for each connection, a tenth of a second in which it does nothing
+    else. Raises ConfigurationError when the files can't be used; later, what could be used last stays in use.
+    """
+
+    def __init__(self, url: QueueURL, options: SecurityOptions) -> None:
+        self._files = {name: getattr(options, name) for name in ("ca_file", "cert_file", "key_file")}
+        self._state: tuple[float, ...] = ()
+        self._context: ssl.SSLContext | None = None
+        given = [name for name, path in self._files.items() if path]
+        if given and not options.tls:
             raise ConfigurationError(f"{url}: certificates are for TLS: ?tls=true")
-        if path and not Path(path).is_file():
-            raise ConfigurationError(f"?{name}={escape(path)}: there is no such file")
-    if options.key_file and not options.cert_file:
-        raise ConfigurationError("?key_file= belongs to a certificate: ?cert_file=")
-    if not options.tls:
-        return {}
-    _try(files)
-    return {
-        # by name, because the client reads them for each connection: certificates are renewed
-        "ssl_check_hostname": True,
-        "ssl_cafile": options.ca_file,
-        "ssl_certfile": options.cert_file,
-        "ssl_keyfile": options.key_file,
-        "ssl_password": "",  # without one OpenSSL asks on the terminal
-    }
+        if options.key_file and not options.cert_file:
+            raise ConfigurationError("?key_file= belongs to a certificate: ?cert_file=")
+        for name in given:
+            if not Path(self._files[name]).is_file():
+                raise ConfigurationError(f"?{name}={escape(self._files[name])}: there is no such file")
+        if given:
+            self.context()
+
+    def context(self) -> ssl.SSLContext:
+        """As the files are now. From any thread."""
+        if self._context is None or self._looked() != self._state:
+            try:
+                self._state, self._context = self._looked(), self._read()
+            except OSError as error:
+                if self._context is None:
+                    files = "?ca_file=, ?cert_file= or ?key_file="
+                    raise ConfigurationError(f"what {files} name can't be used: {escape(str(error))}") from error
+                log.warning("new certificates can't be used, the old ones stay: %s", error)
+        return self._context
+
+    def _read(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(cafile=self._files["ca_file"])
+        context.sslsocket_class = _Socket
+        if self._files["cert_file"]:
+            # without a password OpenSSL asks for one on the terminal
+            context.load_cert_chain(self._files["cert_file"], self._files["key_file"], password="")
+        return context
+
+    def _looked(self) -> tuple[float, ...]:
+        return tuple(Path(path).stat().st_mtime for path in self._files.values() if path and Path(path).exists())
 
 
-def _try(files: Mapping[str, str | None]) -> None:
-    """Read them once, so that what is wrong with them is said before anything runs."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    try:
-        if files["ca_file"]:
-            context.load_verify_locations(files["ca_file"])
-        if files["cert_file"]:
-            context.load_cert_chain(files["cert_file"], files["key_file"], password="")
-    except OSError as error:
-        raise ConfigurationError(
-            f"what ?ca_file=, ?cert_file= or ?key_file= name can't be used: {escape(str(error))}"
-        ) from error
+class _Socket(ssl.SSLSocket):
+    """The client forgets those whose handshake failed."""
+
+    def do_handshake(self, block: bool = False) -> None:
+        try:
+            super().do_handshake(block)
+        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            raise
+        except OSError:
+            self.close()
+            raise
 
 
 def _login(url: QueueURL, options: SecurityOptions) -> dict[str, Any]:
@@ -148,5 +173,4 @@ _DISCREET = _Discreet()
 
 
 def _holds_bytes(record: logging.LogRecord) -> bool:
-    arguments = record.args if isinstance(record.args, tuple) else ()
-    return any(isinstance(argument, bytes | bytearray | memoryview) for argument in arguments)
+    return isinstance(record.args, tuple) and any(isinstance(argument, _BYTES) for argument in record.args)
