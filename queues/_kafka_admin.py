@@ -3,30 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import attrs
 
 from ._kafka_calls import CallThread
-from ._kafka_client import KafkaAdminClient, client
 from ._kafka_cluster import CLEANUP, MAX_BYTES, MIN_ISR, RETENTION, Cluster, Group, Topic
-from ._kafka_connect import connected
 from ._kafka_errors import no_topic, translated
 from ._kafka_left import Left
 from ._kafka_options import Brokers, KafkaOptions
 from ._kafka_plan import Plan, TopicOptions, checked, time_of
+from ._kafka_questions import Questions
 from ._kafka_topics import HORIZONS, all_of, movers_of, queues_among, readers_of
 from .admin import Change, QueueAdmin, QueueInfo, Share, Value
 from .base import QueueStats
-from .clock import SYSTEM_CLOCK
 from .errors import ConfigurationError, QueueError
 from .url import DEAD, QueueURL
 
 _T = TypeVar("_T")
-_NO_COORDINATOR = (
-    client.CoordinatorNotAvailableError, client.CoordinatorLoadInProgressError, client.NotCoordinatorError,
-)  # fmt: skip
-_AGAIN = 0.2
 
 
 class KafkaAdmin(QueueAdmin):
@@ -39,13 +33,13 @@ class KafkaAdmin(QueueAdmin):
         super().__init__(self._brokers.url)
         self._topic = self._brokers.topic
         self._thread = CallThread(self._brokers.name, self._brokers.connect_timeout + 3 * self._brokers.options.timeout)
-        self._admin: Any = None
+        self._questions = Questions(self._brokers)
 
     async def open(self) -> None:
         await self._ask(lambda cluster: None)
 
     async def close(self) -> None:
-        self._thread.close(last=self._disconnect)
+        self._thread.close(last=self._questions.close)
 
     async def create(self, options: TopicOptions) -> Sequence[Change]:
         """The topic and those beside it. A topic that exists keeps what it has; only `grow` adds to it."""
@@ -70,25 +64,8 @@ class KafkaAdmin(QueueAdmin):
     # -- in the thread
 
     async def _ask(self, work: Callable[[Cluster], _T]) -> _T:
-        end = SYSTEM_CLOCK.monotonic() + self._brokers.connect_timeout
-        while True:
-            with translated(self._brokers, opening=True):
-                try:
-                    return await self._thread.call(lambda: work(self._connected()))
-                except _NO_COORDINATOR:  # of a group: the first one in a new cluster waits for it
-                    if SYSTEM_CLOCK.monotonic() > end:
-                        raise
-            await SYSTEM_CLOCK.sleep(_AGAIN)
-
-    def _connected(self) -> Cluster:
-        if self._admin is None:
-            self._admin = connected(KafkaAdminClient, self._brokers.admin())
-        return Cluster(self._admin)
-
-    def _disconnect(self) -> None:
-        admin, self._admin = self._admin, None
-        if admin is not None:
-            admin.close()
+        with translated(self._brokers, opening=True):
+            return await self._thread.call(lambda: self._questions.ask(lambda admin: work(Cluster(admin))))
 
     def _existing(self, cluster: Cluster) -> dict[str, Topic]:
         topics = cluster.topics(all_of(self._topic))

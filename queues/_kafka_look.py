@@ -9,11 +9,12 @@ from functools import partial
 from typing import Any
 
 from ._kafka_calls import CallThread
-from ._kafka_client import KafkaAdminClient, KafkaConsumer, TopicPartition, client
+from ._kafka_client import KafkaConsumer, TopicPartition, client
 from ._kafka_connect import connected
 from ._kafka_errors import no_topic, translated
 from ._kafka_left import Left, left_of
 from ._kafka_options import Brokers
+from ._kafka_questions import Questions
 from ._kafka_topics import all_of
 from .clock import Clock
 from .errors import ConfigurationError, escape
@@ -31,7 +32,7 @@ class Look:
     def __init__(self, brokers: Brokers, clock: Clock) -> None:
         self._brokers, self._clock = brokers, clock
         self._thread = CallThread(brokers.name, brokers.connect_timeout + brokers.options.timeout)
-        self._admin: Any = None
+        self._questions = Questions(brokers)
         self._reader: Reader | None = None
 
     async def left(self, topic: str, group: str) -> dict[int, Left]:
@@ -81,13 +82,8 @@ class Look:
         """Let go of the connections. Idempotent."""
         self._thread.close(last=self._disconnect)
 
-    def _connected(self) -> Any:
-        if self._admin is None:
-            self._admin = connected(KafkaAdminClient, self._brokers.admin())
-        return self._admin
-
     def _left(self, topic: str, group: str) -> dict[int, Left]:
-        return left_of(self._connected(), topic, group)
+        return self._questions.ask(lambda admin: left_of(admin, topic, group))
 
     def _left_beside(self, topic: str, group: str) -> dict[int, Left]:
         try:
@@ -97,7 +93,8 @@ class Look:
 
     def _missing(self) -> list[str]:
         wanted = all_of(self._brokers.topic)
-        return [one["name"] for one in self._connected().describe_topics(wanted) if one["error_code"]]
+        topics = self._questions.ask(lambda admin: admin.describe_topics(wanted))
+        return [one["name"] for one in topics if one["error_code"]]
 
     def _first_of(self, topic: str, left: Mapping[int, Left]) -> Sequence[Any]:
         waiting = {number: one for number, one in left.items() if one.count}
@@ -106,8 +103,7 @@ class Look:
         return self._reader.first_of(waiting)
 
     def _disconnect(self) -> None:
-        if self._admin is not None:
-            self._admin.close()
+        self._questions.close()
         if self._reader is not None:
             self._reader.close()
 

@@ -118,7 +118,7 @@ class AdminContract:
                 assert any(name in url for name in names)
                 assert not any(name.endswith(".dead") for name in names)
 
-    async def test_a_queue_that_is_consumed_is_notdeleted(self, made: Callable[[], Awaitable[str]]) -> None:
+    async def test_a_queue_that_is_consumed_is_not_deleted(self, made: Callable[[], Awaitable[str]]) -> None:
         """Its workers have to be stopped first: they would go on with what is no longer there."""
         url = await made()
         async with open_admin(url) as admin, open_queue(url) as queue:
