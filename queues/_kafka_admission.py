@@ -23,6 +23,7 @@ class Admission:
         self.early: dict[TopicPartition, list[Any]] = {}
         """What came of those that are not admitted yet."""
         self._books, self._listener, self._in_flight = books, listener, in_flight
+        self._rewinds: set[TopicPartition] = set()
 
     def expect(self, ours: set[TopicPartition]) -> None:
         """Look at what has come and gone. ours: all that is assigned."""
@@ -34,10 +35,17 @@ class Admission:
         if self.early:
             self.early = {one: records for one, records in self.early.items() if one in ours}
 
+    def begin_anew(self, partitions: Iterable[TopicPartition]) -> None:
+        """They are ours, and were another's meanwhile: what came of them is not what comes next."""
+        for partition in partitions:
+            self.early[partition] = []
+            self._rewinds.add(partition)
+
     def read(self, consumer: Any) -> None:
         """Open the books of those that have none."""
         for partition in self.early:
             if partition not in self._books.ledgers and (ledger := self._ledger(consumer, partition)) is not None:
+                ledger.member = consumer.group_metadata().member_id
                 self._books.open(partition, ledger)
 
     def admitted(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, Sequence[Any]]:
@@ -46,11 +54,17 @@ class Admission:
 
     def forget(self) -> None:
         """The consumer is gone."""
+        self._rewinds.clear()
         for memory in (self.early, self._listener.assigned, self._listener.gone):
             memory.clear()
 
     def _ledger(self, consumer: Any, partition: TopicPartition) -> Ledger | None:
         committed = consumer.committed(partition, metadata=True, timeout_ms=_TIMEOUT_MS)
+        if partition in self._rewinds:
+            self._rewinds.remove(partition)
+            oldest = None if committed else consumer.beginning_offsets([partition], timeout_ms=_TIMEOUT_MS)
+            consumer.seek(partition, oldest[partition] if oldest else committed.offset)
+            self.early[partition].clear()
         if committed is None:
             begin = self._begin_of(consumer, partition)
             return None if begin is None else Ledger(begin, begin)

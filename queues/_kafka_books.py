@@ -56,6 +56,11 @@ class Books:
                 if (ledger := self.ledgers.pop(partition, None)) is not None:
                     ledger.over = True
 
+    def foreign_to(self, member: str) -> list[TopicPartition]:
+        """Those that were ours as somebody else: the group has expelled us meanwhile, and let us in again."""
+        with self.lock:
+            return [partition for partition, ledger in self.ledgers.items() if ledger.member != member]
+
     def drain(self, partitions: Iterable[TopicPartition]) -> None:
         """Nothing more of these is handed out."""
         with self.lock:

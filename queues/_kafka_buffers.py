@@ -50,6 +50,13 @@ class Buffer:
         """Whether it is another owner's, or about to be."""
         return self.ledger.over or self.ledger.leaving
 
+    def cut(self, offset: int) -> list[Any]:
+        """Forget what waits from this offset on, and comes once more; see `Ledger`."""
+        gone: list[Any] = []
+        while self.entries and self.entries[-1].offset >= offset:
+            gone.append(self.entries.pop())
+        return gone
+
     def put_back(self, again: Iterable[Again]) -> None:
         """Each into its place; mostly that is the head."""
         entries = sorted(again, key=_OFFSET)
@@ -126,8 +133,8 @@ class Buffers:
             return
         if not buffer.entries:
             self._turns.append(buffer)
+        self._books.bytes_waiting += sum(map(_size, records)) - sum(map(_size, buffer.cut(records[0].offset)))
         buffer.entries.extend(records)
-        self._books.bytes_waiting += sum(map(_size, records))
 
     def _take_of(self, buffer: Buffer, share: int) -> list[Delivery]:
         ledger, entries, books = buffer.ledger, buffer.entries, self._books

@@ -27,6 +27,7 @@ class _Commit(NamedTuple):
     future: Any
     partitions: list[TopicPartition]
     began: float
+    wanted: bool
 
 
 class Commits:
@@ -68,7 +69,7 @@ class Commits:
         wanted, self.wanted, self._all = self.wanted, False, False
         self._next_at = now + _EACH
         if offsets := self._books.commits(all_of_them=all_of_them):
-            self._current = _Commit(consumer.commit_async(offsets), list(offsets), now)
+            self._current = _Commit(consumer.commit_async(offsets), list(offsets), now, wanted)
         elif wanted:
             self._owner.proved(now)  # nothing is ours: there is nothing to be in doubt of
 
@@ -79,6 +80,7 @@ class Commits:
             return commit.partitions
         self._books.not_committed(commit.partitions)
         self._all = True
+        self.wanted = self.wanted or commit.wanted
         self._refused(commit.future.exception, now)
         return ()
 

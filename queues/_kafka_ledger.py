@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Protocol, TypeVar
 
 from attrs import define, field
 
-from ._kafka_metadata import Note, Range, Suspicion, encode
+from ._kafka_metadata import MOST_RANGES, Note, Range, Suspicion, encode
 
 
 class Placed(Protocol):
@@ -29,10 +30,10 @@ class Ledger:
 
     low: the offset to commit; what is below is finished. high: the next offset that the broker will deliver. left: what
     was delivered and is not finished; whatever else lies between `low` and `high` is finished, or a hole (transactions,
-    compaction), so the next offset is never reckoned. window: `left` in order, and some that left it since the last
-    commit. popped: handed out, not settled. mark: see `Note`. over: it is another owner's now. leaving: on its way
-    there; nothing more is handed out. dirty: there is something new to commit. cut: the last note had no room for all
-    that is finished.
+    compaction), so the next offset is never reckoned. window: `left` in order, and no more than as many that left it.
+    popped: handed out, not settled. mark: see `Note`. over: it is another owner's now. leaving: on its way there;
+    nothing more is handed out. dirty: there is something new to commit. cut: the last note had no room for all that is
+    finished. member: whom the group knew us as when this was opened.
     """
 
     low: int
@@ -48,6 +49,7 @@ class Ledger:
     leaving: bool = False
     dirty: bool = True
     cut: bool = False
+    member: str = ""
 
     @classmethod
     def after(cls, low: int, note: Note, in_flight: int) -> Ledger:
@@ -142,7 +144,7 @@ class Ledger:
             suspects = {offset: Suspicion(one.deaths, running=False) for offset, one in suspects.items()}
         note = Note(
             owned=self.owned and not leaving, mark=max(self.mark, self.low), reach=self.high,
-            suspects=suspects, finished=tuple(self._finished()),
+            suspects=suspects, finished=tuple(islice(self._finished(), MOST_RANGES + 1)),
         )  # fmt: skip
         text, whole = encode(self.low, note)
         self.cut, self.dirty = not whole, False
@@ -150,12 +152,14 @@ class Ledger:
 
     def _finished(self) -> Iterator[Range]:
         """Between what is left, and what the last owner had finished of what did not come yet."""
-        self.window = deque(offset for offset in self.window if offset in self.left)
+        if len(self.window) > 2 * len(self.left):
+            self.window = deque(offset for offset in self.window if offset in self.left)
         at = self.low
         for offset in self.window:
-            if offset > at:
-                yield Range(at, offset)
-            at = offset + 1
+            if offset in self.left:
+                if offset > at:
+                    yield Range(at, offset)
+                at = offset + 1
         if self.high > at:
             yield Range(at, self.high)
         for start, end in self.loaded:

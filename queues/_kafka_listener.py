@@ -33,8 +33,12 @@ class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # the cli
         self.assigned.extend(assigned)
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        """Hand out nothing more, let what runs finish for a while, commit, and close the books."""
+        """Hand out nothing more, let what runs finish for a while, commit, and close the books.
+
+        Called too for what we lost when we were expelled while we wanted to join anew.
+        """
         self.gone.extend(revoked)
+        self._books.drop(self._books.foreign_to(self.consumer.group_metadata().member_id))
         ours = [one for one in revoked if one in self._books.ledgers]
         self._books.drain(ours)
         self._owner.changed()

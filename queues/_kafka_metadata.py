@@ -7,14 +7,16 @@ import binascii
 import heapq
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from operator import itemgetter
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from attrs import frozen
 
-LONGEST = 4096
+LONGEST: Final = 4096
 """Characters that a broker takes (`offset.metadata.max.bytes`); one more, and it refuses the whole commit."""
 _PREFIX = "n1:"
 _MOST_BYTES = (LONGEST - len(_PREFIX)) // 5 * 4
+MOST_RANGES: Final = _MOST_BYTES // 2
+"""Of them in one note, at least two bytes each."""
 _LARGEST = 2**63 - 1
 
 

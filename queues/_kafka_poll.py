@@ -145,6 +145,9 @@ class Poller:
         self._turn.clear()
         self._pause(consumer)
         records = consumer.poll(timeout_ms=self._patience())
+        if foreign := self.books.foreign_to(consumer.group_metadata().member_id):
+            self._lost(foreign)
+            records = {}
         self._admission.expect(consumer.assignment())
         if records:
             self._hand(records)
@@ -156,6 +159,12 @@ class Poller:
         self._hand(self._admission.admitted(self._commits.step(consumer)))
         if self._rests and not records:
             self._turn.wait(_POLL_MS / 1000)
+
+    def _lost(self, partitions: Sequence[TopicPartition]) -> None:
+        """The group has expelled us, which the client tells nobody when it gets the same partitions again."""
+        self.books.drop(partitions)
+        self._owner.changed()
+        self._admission.begin_anew(partitions)
 
     def _patience(self) -> int:
         if self._rests:

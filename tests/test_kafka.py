@@ -18,6 +18,7 @@ class TestKafkaQueue(QueueConformance):
     lease = None
     keys_move = False
     counts_exactly = False
+    acks_within = 0.3
 
     @pytest.fixture
     def make_queue(self, kafka: Kafka) -> MakeQueue:

@@ -100,7 +100,10 @@ class QueueConformance(
     - `other_processes = True`: False where the URL does not open the same queue in another process.
     - `child_imports = ()`: modules that another process imports before it opens the URL, to register its scheme. Not
       needed with an entry point.
-    - `keys_move = True`: False where a key stays with an owner as long as that lives, as with partitions.
+    - `keys_move = True`: False where a key, or an event without one, stays with an owner as long as that lives, as with
+      partitions.
+    - `acks_within = 0.0`: seconds until an ack that has returned outlives its process. Above 0 where it is stored later,
+      behind our back.
     - `counts_exactly = True`: False where `Delivery.times` is only a lower bound.
 
     Methods to override:

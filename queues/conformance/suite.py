@@ -108,7 +108,9 @@ class Suite:
     other_processes: ClassVar[bool] = True
     """Whether its URL opens the same queue in another process, too. Never asked of a LOCAL queue."""
     keys_move: ClassVar[bool] = True
-    """False where a key stays with one owner as long as he lives, as with partitions."""
+    """False where a key, or an event without one, stays with one owner as long as he lives, as with partitions."""
+    acks_within: ClassVar[float] = 0.0
+    """Seconds until an ack that has returned outlives its process. Above 0 where it is stored behind our back."""
     counts_exactly: ClassVar[bool] = True
     """False where `Delivery.times` is only a lower bound."""
     child_imports: ClassVar[Sequence[str]] = ()
