@@ -1,17 +1,10 @@
 #!lua flags=allow-oom
--- Take up to `limit` events from the tail into a batch of ours, under a lease, in one step. The batch is registered even
--- when it is empty: a blocking move into it may follow.
--- KEYS: waiting, own, batch, leases, delayed. ARGV: owner, lease in ms, limit, number of the batch.
--- Returns how many there are, and the milliseconds to the next delayed event.
--- include now
--- include list_due
-local now = now_ms()
-redis.call('ZADD', KEYS[4], now + ARGV[2], ARGV[1])
-local next = promote(KEYS[1], KEYS[5], now)
-local count = redis.call('SORT', KEYS[1], 'BY', 'nosort', 'LIMIT', 0, ARGV[3], 'DESC', 'STORE', KEYS[3])
-if count > 0 then
-  redis.call('LTRIM', KEYS[1], 0, -(count + 1))
-end
-redis.call('HDEL', KEYS[2], 'grave')
-redis.call('HSET', KEYS[2], ARGV[4], '')
-return {count, next}
+-- Take events: see claim.
+-- include claim
+return claim(function(limit)
+  local count = redis.call('SORT', KEYS[1], 'BY', 'nosort', 'LIMIT', 0, limit, 'DESC', 'STORE', KEYS[3])
+  if count > 0 then
+    redis.call('LTRIM', KEYS[1], 0, -(count + 1))
+  end
+  return count
+end)
