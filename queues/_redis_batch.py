@@ -81,7 +81,7 @@ class Change:
             self.positions.setdefault(batch, []).append(position)
 
     def heads(self) -> list[Argument]:
-        """How many batches there are, and of each what list_settle.lua wants to know."""
+        """How many batches there are, and of each what settle.lua wants to know."""
         heads: list[Argument] = [len(self.positions)]
         for batch, positions in self.positions.items():
             heads += (batch.number, self._marks(batch, positions), len(positions) * self.leaving, int(batch.unsure))

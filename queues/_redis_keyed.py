@@ -9,7 +9,7 @@ from attrs import define
 
 from ._redis_batch import Batch, Change, Item, newest_first
 from ._redis_link import Link
-from ._redis_list_owner import REAPED_AT_ONCE, Owner
+from ._redis_list_owner import GRAVE_MS, REAPED_AT_ONCE, Owner
 from ._redis_scripts import Argument, Command, Script
 from .message import Delivery
 
@@ -67,12 +67,8 @@ class KeyedOwner(Owner):
 
     def settle(self, change: Change, dead: str | None) -> Command:
         keys = self.keys
-        names = (
-            keys.own(self.name), keys.waiting, keys.delayed, keys.bell, keys.seq, keys.settled, dead or keys.waiting,
-            keys.order, keys.parked_total,
-        )  # fmt: skip
-        batches = [keys.batch(self.name, batch.number) for batch in change.positions]
-        return _SETTLE([*names, *batches], keys.parked, *change.heads(), *_items(change))
+        names = [*self.settled(change, dead), keys.order, keys.parked_total]
+        return _SETTLE(names, *change.heads(), keys.parked, *_items(change))
 
     def promote(self) -> Command:
         keys = self.keys
@@ -80,9 +76,8 @@ class KeyedOwner(Owner):
 
     def reap_command(self, owner: str, numbers: Sequence[int], how: int) -> Command:
         keys = self.keys
-        names = (keys.waiting, keys.leases, keys.own(owner), keys.order, keys.parked_total)
-        batches = [keys.batch(owner, number) for number in numbers]
-        return _REAP([*names, *batches], owner, how, keys.parked, REAPED_AT_ONCE, *numbers)
+        names = [*self.reaped(owner, numbers), keys.order, keys.parked_total]
+        return _REAP(names, owner, how, GRAVE_MS, REAPED_AT_ONCE, *numbers, keys.parked)
 
 
 def _items(change: Change) -> list[Argument]:

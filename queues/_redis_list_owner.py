@@ -99,10 +99,13 @@ class Owner:
 
     def settle(self, change: Change, dead: str | None) -> Command:
         """See list_settle.lua. dead: the list for items `m`."""
+        return _SETTLE(self.settled(change, dead), *change.arguments())
+
+    def settled(self, change: Change, dead: str | None) -> list[str]:
+        """The keys for settle.lua."""
         keys = self.keys
         names = (keys.own(self.name), keys.waiting, keys.delayed, keys.bell, keys.seq, keys.settled)
-        batches = [keys.batch(self.name, batch.number) for batch in change.positions]
-        return _SETTLE([*names, dead or keys.waiting, *batches], *change.arguments())
+        return [*names, dead or keys.waiting, *(keys.batch(self.name, batch.number) for batch in change.positions)]
 
     def extend(self, batches: Iterable[Batch]) -> Command:
         """Renew the lease and ask which of these batches are still ours."""
@@ -181,9 +184,12 @@ class Owner:
 
     def reap_command(self, owner: str, numbers: Sequence[int], how: int) -> Command:
         """Give back what an owner holds in these batches, the oldest first. how: LEFT, DIED or LEFT_IN_DOUBT."""
+        return _REAP(self.reaped(owner, numbers), owner, how, GRAVE_MS, REAPED_AT_ONCE, *numbers)
+
+    def reaped(self, owner: str, numbers: Sequence[int]) -> list[str]:
+        """The keys for reap.lua."""
         keys = self.keys
-        names = [keys.waiting, keys.leases, keys.own(owner), *(keys.batch(owner, number) for number in numbers)]
-        return _REAP(names, owner, how, GRAVE_MS, REAPED_AT_ONCE, *numbers)
+        return [keys.waiting, keys.leases, keys.own(owner), *(keys.batch(owner, number) for number in numbers)]
 
     async def reap(self, link: Link) -> None:
         """Give back what owners held whose lease is over."""
