@@ -11,4 +11,5 @@ from .homes import ON_REDIS, Home
 def home(request: pytest.FixtureRequest) -> Home:
     """Where the queue is; see `homes.homes`."""
     kind: str = request.param
-    return Home(kind, request.getfixturevalue("redis") if kind in ON_REDIS else None)
+    name = "redis" if kind in ON_REDIS else "kafka" if kind == "kafka" else None
+    return Home(kind, request.getfixturevalue(name) if name is not None else None)

@@ -1,4 +1,4 @@
-"""Where the queue of a fault test is: here, in a file, or in a Redis as a list, a list in order by key, a stream."""
+"""Where the queue of a fault test is: here, in a file, in a Redis as a list, a list in order by key, a stream, in Kafka."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 from attrs import frozen
 
+from tests.kafka_server import Kafka
 from tests.redis_server import Redis
 from tests.stage import address
 
@@ -20,21 +21,28 @@ ON_REDIS = frozenset(_REDIS)
 
 @frozen
 class Home:
-    """kind: `channel`, `reference`, `sqlite`, or of a Redis `list`, `keyed`, `stream`; server: that Redis."""
+    """kind: `channel`, `reference`, `sqlite`, of a Redis `list`, `keyed`, `stream`, or `kafka`; server: where it is."""
 
     kind: str
-    server: Redis | None = None
+    server: Redis | Kafka | None = None
 
     @property
     def keyed(self) -> bool:
         """Whether the order by key holds across processes."""
         return self.kind not in {"list", "stream"}
 
+    @property
+    def rate(self) -> float:
+        """Dispatches a second that it is made for, of one process that waits for each fifty."""
+        return 500.0 if self.kind == "kafka" else float("inf")
+
     def url(self, directory: Path, **options: object) -> str:
         """Of a queue that nobody else has: in this directory, or under a name of its own."""
         if self.server is None:
             query = "&".join(f"{name}={value}" for name, value in options.items())
             return address(self.kind, directory) + (f"?{query}" if query else "")
+        if isinstance(self.server, Kafka):
+            return topic_of_its_own(self.server, **options)
         scheme, order = _REDIS[self.kind]
         given: dict[str, Any] = {"order": order, **options}
         return self.server.queue(f"faults-{uuid.uuid4().hex[:8]}", scheme=scheme, **given)
@@ -42,13 +50,23 @@ class Home:
     @property
     def port(self) -> int:
         """Where its Redis listens."""
-        assert self.server is not None
-        return urlsplit(self.server.url).port or 6379
+        return urlsplit(self._redis.url).port or 6379
 
     def behind(self, port: int) -> Home:
         """The same, reached through this port of this machine."""
-        assert self.server is not None
-        return Home(self.kind, Redis(f"redis://127.0.0.1:{port}/0", self.server.admin))
+        return Home(self.kind, Redis(f"redis://127.0.0.1:{port}/0", self._redis.admin))
+
+    @property
+    def _redis(self) -> Redis:
+        assert isinstance(self.server, Redis)
+        return self.server
+
+
+def topic_of_its_own(server: Kafka, *, lease: float | None = None, partitions: int = 6, **options: object) -> str:
+    """The URL of a new topic, read by a group that nobody else is in. lease: the session's timeout, in seconds."""
+    topic = server.create(partitions=partitions)
+    session = {} if lease is None else {"session_timeout": lease}
+    return server.url(topic, group=topic, **session, **options)
 
 
 def homes(*kinds: str, full_size: tuple[str, ...] = ()) -> pytest.MarkDecorator:
@@ -64,4 +82,4 @@ def kinds(*small: str, full_size: tuple[str, ...] = ()) -> pytest.MarkDecorator:
     )
 
 
-EVERY_HOME = homes("sqlite", "list", "stream", "keyed")
+EVERY_HOME = homes("sqlite", "list", "stream", "keyed", "kafka")

@@ -13,12 +13,12 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
 from queues.message import Message
 from queues.registry import open_queue
-from queues.url import QueueURL
 
 from .homes import Home
 from .ledger import Ledger, Ledgers
@@ -26,6 +26,9 @@ from .ledger import Ledger, Ledgers
 ROOT = Path(__file__).resolve().parents[2]
 T = TypeVar("T")
 FILE = Home("sqlite")
+WORKERS, PREFETCH = 8, 16
+HELD = 2 * PREFETCH + WORKERS
+"""The most that one process with so many workers holds, fetched and not settled."""
 
 
 def wait_until(condition: Callable[[], T], seconds: float = 60.0, what: str = "") -> T:
@@ -159,10 +162,24 @@ class Theatre:
         goal = self.count("ended") + more
         wait_until(lambda: self.count("ended") >= goal, what=f"{more} more")
 
-    def goes_on(self, within: float) -> None:
-        """Wait until something is handled that nobody has dispatched yet."""
-        before = set(self.ids("trying"))
-        wait_until(lambda: self.ids("ended") - before, within, "consuming again")
+    def goes_on(self, within: float, held: int) -> None:
+        """Wait until dispatches are accepted, and more is handled than the `held` that the workers may have had ready:
+        not until what is dispatched now is handled, for that may have much before it.
+        """
+        sent, ended = self.count("sent"), self.count("ended")
+        wait_until(
+            lambda: self.count("sent") > sent and self.count("ended") > ended + held,
+            within,
+            "dispatching and consuming",
+        )
+
+    def handles_all(self, left: Callable[[], set[str]]) -> None:
+        """Wait until none of these is left; fails when nothing of them is handled for a minute."""
+        while ids := left():
+            wait_until(partial(self._was_handled, ids), what=f"everything is handled; {len(ids)} are not")
+
+    def _was_handled(self, ids: set[str]) -> bool:
+        return not ids.isdisjoint(self.ids("ended"))
 
     def dead_letters(self) -> list[Message]:
         """What is among the dead letters; written into a ledger too."""
@@ -174,7 +191,9 @@ class Theatre:
         return found
 
     async def _browse(self) -> list[Message]:
-        async with open_queue(QueueURL.parse(self.url).sibling("dead")) as queue:
+        url = open_queue(self.url).url
+        assert url is not None
+        async with open_queue(url.sibling("dead")) as queue:
             return [message async for message in queue.browse()]
 
     def freeze(self, child: Child) -> None:

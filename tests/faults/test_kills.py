@@ -11,12 +11,9 @@ import pytest
 
 from .checker import check
 from .homes import EVERY_HOME, Home, homes
-from .programs import Child, Theatre, theatre, wait_until
+from .programs import HELD, PREFETCH, WORKERS, Child, Theatre, theatre, wait_until
 
 soak = pytest.mark.soak
-WORKERS, PREFETCH = 8, 16
-HELD = 2 * PREFETCH + WORKERS
-"""The most that one process holds, fetched and not settled."""
 
 
 @EVERY_HOME
@@ -34,6 +31,7 @@ def test_killed_workers_lose_nothing_and_repeat_little(
         for worker in workers:
             worker.ready()
         enough = tmp_path / "enough"
+        rate = min(rate, home.rate)
         producer = stage.producer(count=events, keys=keys, rate=rate, work=0.004, until=str(enough))
         orphaned: list[tuple[float, list[str]]] = []
         for number in range(kills):
@@ -128,7 +126,7 @@ def test_an_event_loop_that_is_blocked_loses_its_lease_only_after_its_time(
         assert "the event loop has stood still for 1 s in handler work" in blocked.errors
 
 
-@homes("sqlite", "list", "stream", full_size=("keyed",))
+@homes("sqlite", "list", "stream", "kafka", full_size=("keyed",))
 @pytest.mark.timeout(300)
 def test_a_worker_killed_while_its_dead_letters_cannot_be_written_loses_nothing(home: Home, tmp_path: Path) -> None:
     """F38: what should be dead was not acked, so it comes back and is dead in the end."""
@@ -187,7 +185,7 @@ def finished(stage: Theatre) -> bool:
     return bool(stage.dead_letters())
 
 
-@homes("sqlite", full_size=("list", "stream", "keyed"))
+@homes("sqlite", full_size=("list", "stream", "keyed", "kafka"))
 @pytest.mark.timeout(300)
 def test_an_event_that_needs_more_memory_than_there_is_fails_and_kills_nobody(home: Home, tmp_path: Path) -> None:
     """F10, F42: MemoryError under RLIMIT_AS is a failed run: tried again, then a dead letter; others go on."""

@@ -20,7 +20,7 @@ from tests.stage import until
 from .checker import check
 from .homes import Home, kinds
 from .job import Job
-from .programs import Theatre, theatre, wait_until
+from .programs import HELD, PREFETCH, WORKERS, Theatre, theatre, wait_until
 
 soak = pytest.mark.soak
 POWER_LOSS = 1.0
@@ -83,17 +83,17 @@ def test_a_server_killed_and_started_again_keeps_what_it_had_to(
     """F16: always: lost 0; everysec: nothing but what was accepted within 2 s before; consuming within 5 s after."""
     server = redis_server(persistence=persistence)
     with theatre(tmp_path, Home(kind, server), lease=2) as stage:
-        workers = [stage.worker(workers=8, prefetch=16).ready() for _ in range(2)]
+        workers = [stage.worker(workers=WORKERS, prefetch=PREFETCH).ready() for _ in range(2)]
         enough = tmp_path / "enough"
         producer = stage.producer(count=5_500, keys=100, rate=2_500, work=0.002, until=str(enough))
         deaths: list[float] = []
         for _ in range(kills):
             stage.handles(500)
             deaths.append(die(server, persistence))
-            stage.goes_on(within=5)
+            stage.goes_on(within=5, held=2 * HELD)
         enough.touch()
         producer.finished()
-        wait_until(lambda: not missing(stage, deaths, persistence), what="everything is handled")
+        stage.handles_all(lambda: missing(stage, deaths, persistence))
         wait_until(lambda: asyncio.run(at_rest(stage.url)), 30, "nothing is left in the queue")
         for worker in workers:
             worker.stop()
