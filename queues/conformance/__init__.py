@@ -102,8 +102,8 @@ class QueueConformance(
       needed with an entry point.
     - `keys_move = True`: False where a key, or an event without one, stays with an owner as long as that lives, as with
       partitions.
-    - `acks_within = 0.0`: seconds until an ack that has returned outlives its process. Above 0 where it is stored later,
-      behind our back.
+    - `acks_within = 0.0`: seconds until an ack that has returned outlives its process. Above 0 where it is stored
+      later, behind our back.
     - `counts_exactly = True`: False where `Delivery.times` is only a lower bound.
 
     Methods to override:
