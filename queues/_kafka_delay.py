@@ -56,7 +56,7 @@ class DelayTopics:
             by_topic.setdefault(self._topic_of(message), []).append(index)
         errors: dict[int, QueueError] = {}
         for topic, indexes in by_topic.items():
-            failed = await self._producer.send(topic, [_kafka_wire.record_of(messages[i]) for i in indexes], timeout)
+            failed = await self._producer.store([messages[index] for index in indexes], timeout, beside=topic)
             errors |= {indexes[at]: error for at, error in failed.items()}
         return errors
 
@@ -124,7 +124,10 @@ class DelayTopics:
             return
         lost = set(await consumer.lost_of(deliveries))
         ours = [delivery for delivery in deliveries if delivery not in lost]
-        errors = await self._producer.send(topic, [_record_of(one) for one in ours], None)
+        records = [_record_of(delivery) for delivery in ours]
+        if topic != self._brokers.topic:
+            records = [record._replace(partition=None) for record in records]
+        errors = await self._producer.send(topic, records, None)
         await consumer.finish([one for index, one in enumerate(ours) if index not in errors])
         if errors:
             await consumer.give_back([Nack(ours[index], _AGAIN) for index in errors], settled=True)

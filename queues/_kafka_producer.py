@@ -58,19 +58,23 @@ class Producer:
         except TimeoutError:
             return  # its thread is stuck in the client, and ends with the process
 
-    async def store(self, messages: Sequence[Message], timeout: float | None = None) -> dict[int, QueueError]:
+    async def store(
+        self, messages: Sequence[Message], timeout: float | None = None, *, beside: str | None = None
+    ) -> dict[int, QueueError]:
         """Have messages stored in the topic. Returns why some were not, by index: {} when all are.
 
-        timeout: as in `push`, for room; a topic has no end of it.
+        timeout: as in `push`, for room; a topic has no end of it. beside: in this topic instead, where the partition
+        that a message names means nothing.
         """
         errors: dict[int, QueueError] = {}
         records: list[Record] = []
         for index, message in enumerate(messages):
             try:
-                records.append(record_of(message))
+                record = record_of(message)
+                records.append(record if beside is None else record._replace(partition=None))
             except CorruptMessage as error:
                 errors[index] = error
-        failed = await self.send(self._topic, records, timeout)
+        failed = await self.send(beside or self._topic, records, timeout)
         if not errors:
             return failed
         stored = [index for index in range(len(messages)) if index not in errors]

@@ -145,7 +145,9 @@ class KafkaQueue(MessageQueue):
             raise PushFailed(errors)
 
     async def _store(self, messages: Sequence[Message], timeout: float | None) -> dict[int, QueueError]:
-        later = [] if self._holds_letters else [i for i, one in enumerate(messages) if self._delay.is_early(one)]
+        if self._holds_letters:
+            return await self._producer.store(messages, timeout, beside=self._topic)
+        later = [index for index, message in enumerate(messages) if self._delay.is_early(message)]
         if not later:
             return await self._producer.store(messages, timeout)
         delayed = await self._delay.store([messages[index] for index in later], timeout)
@@ -220,6 +222,8 @@ class KafkaQueue(MessageQueue):
 
     async def _send_away(self, nacks: Sequence[Nack]) -> list[Delivery]:
         """Each waits on as a copy in a topic; returns those that were not ours any more."""
+        if not nacks:
+            return []
         lost = await self._consumer.lost_of([nack.delivery for nack in nacks])
         ours = [nack for nack in nacks if nack.delivery not in lost]
         errors = await self._delay.store([self._copy_of(nack) for nack in ours], None) if ours else {}
