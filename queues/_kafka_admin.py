@@ -15,7 +15,7 @@ from ._kafka_options import Brokers, KafkaOptions
 from ._kafka_plan import Plan, TopicOptions, checked, time_of
 from ._kafka_questions import Questions
 from ._kafka_topics import HORIZONS, all_of, movers_of, queues_among, readers_of
-from .admin import Change, QueueAdmin, QueueInfo, Share, Value
+from .admin import Change, QueueAdmin, QueueInfo, Share, Value, counted
 from .base import QueueStats
 from .errors import ConfigurationError, QueueError
 from .url import DEAD, QueueURL
@@ -127,7 +127,7 @@ class KafkaAdmin(QueueAdmin):
         kept = cluster.kept(topics.values())
         names = [name for name in all_of(self._topic) if name in topics]
         checked(cluster.admin.delete_topics(names, raise_errors=False), "deleted")
-        return [Change(name, "deleted", f"{kept[name]:,} events, handled ones too") for name in names]
+        return [Change(name, "deleted", f"{counted(kept[name])}, handled ones too") for name in names]
 
     def _lag(self, cluster: Cluster, *, own: bool) -> Sequence[Share]:
         topic = self._existing(cluster)[self._topic]

@@ -11,7 +11,7 @@ from ._kafka_client import client
 from ._kafka_cluster import MAX_BYTES, MIN_ISR, RETENTION, Cluster, Topic
 from ._kafka_options import DEFAULT_LIMIT
 from ._kafka_topics import HORIZONS, all_of
-from .admin import Change
+from .admin import Change, counted
 from .errors import ConfigurationError, escape
 from .url import DEAD, seconds_of
 
@@ -126,9 +126,9 @@ class Plan:
         if own and has < most and self._options.grow:
             cluster.admin.create_partitions({topic.name: most})
             return Change(
-                topic.name, "grown", "; ".join([f"from {has} to {_count(most, 'partition')}. {_MOVED}", *notes])
+                topic.name, "grown", "; ".join([f"from {has} to {counted(most, 'partition')}. {_MOVED}", *notes])
             )
-        partitions = _count(has, "partition")
+        partitions = counted(has, "partition")
         if own and has != most:
             partitions += f", not {most}" + ("; --grow adds them" if has < most else "; none can be taken away")
         return Change(topic.name, "exists", "; ".join([partitions, *notes]))
@@ -156,7 +156,7 @@ def _created(answer: Mapping[str, Any]) -> Change:
         return Change(answer["name"], "exists", "somebody else has just made it")
     configs = answer.get("configs") or {}
     kept = time_of(configs.get(RETENTION, {}).get("value"))
-    notes = [_count(answer["num_partitions"], "partition"), _count(answer["replication_factor"], "copy", "copies")]
+    notes = [counted(answer["num_partitions"], "partition"), counted(answer["replication_factor"], "replica")]
     least = int(configs.get(MIN_ISR, {}).get("value") or 1)
     if least > answer["replication_factor"]:
         notes.append(f"but {MIN_ISR} is {least}: nothing will be accepted")
@@ -171,7 +171,3 @@ def _differs(has: str, wanted: str, *, exactly: bool) -> bool:
 
 def _ms(text: str, flag: str) -> str:
     return "-1" if text == FOREVER else str(round(seconds_of(text, f"{flag} {escape(text, 40)}") * 1000))
-
-
-def _count(number: int, thing: str, things: str = "") -> str:
-    return f"{number:,} {thing if number == 1 else things or f'{thing}s'}"

@@ -13,7 +13,7 @@ from ._redis_keys import Keys
 from ._redis_link import Link
 from ._redis_scripts import Argument
 from ._redis_server import Server
-from .admin import Change, QueueAdmin, QueueInfo, Share, Value
+from .admin import Change, QueueAdmin, QueueInfo, Share, Value, counted
 from .base import MessageQueue, QueueStats
 from .errors import QueueError, QueueUnavailable, Unsupported
 from .redis_list import ListOptions, RedisListQueue
@@ -55,7 +55,7 @@ class RedisAdmin(QueueAdmin, ABC):
             stats = await self._stats(url)
             count = stats.waiting + (stats.in_flight or 0) + (stats.delayed or 0)
             await self._link.call(("DEL", *await self._all_keys(keys)))
-            changes.append(Change(url.name, "deleted", f"{count:,} events"))
+            changes.append(Change(url.name, "deleted", counted(count)))
         return changes
 
     @abstractmethod

@@ -13,7 +13,7 @@ from ._sqlite_file import path_of
 from ._sqlite_requests import Call
 from ._sqlite_schema import transaction
 from ._sqlite_thread import SQLiteThread, Synchronous
-from .admin import Change, QueueAdmin, QueueInfo, Share, Value, no_such_queue
+from .admin import Change, QueueAdmin, QueueInfo, Share, Value, counted, no_such_queue
 from .clock import SYSTEM_CLOCK
 from .errors import QueueError
 from .message import DEFAULT_LIMITS
@@ -61,7 +61,7 @@ class SQLiteAdmin(QueueAdmin):
         await self._id()
         now, names = self._clock.monotonic(), [url.name for url in self._urls]
         return [
-            Change(name, "emptied", f"{number:,} events deleted")
+            Change(name, "emptied", f"{counted(number)} deleted")
             for name, number in await self._call(lambda connection: _empty(connection, names, now))
         ]
 
@@ -111,7 +111,7 @@ def _empty(connection: Connection, names: Sequence[str], now: float) -> list[tup
         for name, queue in mine:
             if alive := connection.execute(_OWNERS, (queue, now)).fetchall():
                 held = sum(held for _, held in alive)
-                raise QueueError(f"{name} is being consumed: {held:,} events are in flight; stop its workers first")
+                raise QueueError(f"{name} is being consumed: {counted(held)} in flight; stop its workers first")
         return [(name, _emptied(connection, queue)) for name, queue in mine]
 
 

@@ -118,3 +118,8 @@ class QueueAdmin:
 def no_such_queue(url: QueueURL, missing: str = "the queue") -> ConfigurationError:
     """The error of the queue of this url that was not made yet. missing: what of it is not there."""
     return ConfigurationError(f"{url}: {missing} does not exist; `notification queue create '{url}'` makes it")
+
+
+def counted(number: int, thing: str = "event") -> str:
+    """`1 event`, `2 events`, `12,000 events`: for the note of a change."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
