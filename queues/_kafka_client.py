@@ -9,16 +9,17 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer
     from kafka import errors as client
-    from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic, OffsetSpec
+    from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
     from kafka.codec import has_lz4, has_snappy, has_zstd
-    from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener
+    from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener  # pyright: ignore[reportAttributeAccessIssue]  # it is there
     from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
     from kafka.future import Future
     from kafka.net.compat import KafkaNetClient
+    from kafka.net.inet import KafkaNetSocket
     from kafka.net.manager import KafkaConnectionManager
     from kafka.net.sasl.oauth import AbstractTokenProvider
     from kafka.net.selector import NetworkSelector
-    from kafka.protocol.consumer.offsets import IsolationLevel
+    from kafka.protocol.consumer.offsets import IsolationLevel, OffsetSpec
     from kafka.structs import OffsetAndMetadata, TopicPartition
 
 __all__ = [
@@ -33,6 +34,7 @@ __all__ = [
     "KafkaConnectionManager",
     "KafkaConsumer",
     "KafkaNetClient",
+    "KafkaNetSocket",
     "KafkaProducer",
     "NetworkSelector",
     "NewPartitions",

@@ -4,13 +4,21 @@ from __future__ import annotations
 
 import contextlib
 import ssl
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from ._kafka_client import KafkaConnectionManager, KafkaNetClient, NetworkSelector, client
+from ._kafka_sockets import SETTING
 
 _T = TypeVar("_T")
-_FOR_GOOD = (client.SaslAuthenticationFailedError, client.UnsupportedSaslMechanismError, client.IllegalSaslStateError)
+_FOR_GOOD = (
+    client.SaslAuthenticationFailedError,
+    client.UnsupportedSaslMechanismError,
+    client.IllegalSaslStateError,
+    client.InvalidReceiveError,
+    ssl.SSLCertVerificationError,
+)
+_LATE = (client.RequestTimedOutError, client.KafkaTimeoutError)
 _SETUP_SECONDS = 3.0
 """For one attempt at a connection; the client would take 10 to 30 s, which is how long it would miss a network that is
 back, and for ever where TLS gets no answer.
@@ -35,6 +43,20 @@ def connected(make: Callable[..., _T], settings: Mapping[str, Any], *, topics: I
         raise
 
 
+def causes_of(error: BaseException | None) -> Iterator[BaseException]:
+    """An error, and what it came from: the client hands some on as an argument."""
+    while error is not None:
+        yield error
+        inner = error.args[0] if error.args else None
+        error = error.__cause__ or error.__context__ or (inner if isinstance(inner, BaseException) else None)
+
+
+def wants_certificate(error: BaseException) -> bool:
+    """Whether a broker has ended the connection for want of a certificate of ours."""
+    said = str(error).upper().replace(" ", "_")
+    return isinstance(error, ssl.SSLError) and ("BAD_CERTIFICATE" in said or "CERTIFICATE_REQUIRED" in said)
+
+
 class Network:
     """Where one client gets its connections from. trust: what TLS is made of, asked for each; None is without."""
 
@@ -47,7 +69,11 @@ class Network:
 
     def __call__(self, **configs: Any) -> Any:
         setup = int(_SETUP_SECONDS * 1000)
-        configs |= {"socket_connection_setup_timeout_ms": setup, "socket_connection_setup_timeout_max_ms": setup}
+        configs |= {
+            "proxy_url": SETTING,
+            "socket_connection_setup_timeout_ms": setup,
+            "socket_connection_setup_timeout_max_ms": setup,
+        }
         net = NetworkSelector(**configs)
         self._client = KafkaNetClient(net, _Connections(net, self, **configs), **configs)
         # 3.0.12 does not pass it on, so that asking for a topic would create it
@@ -73,6 +99,7 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client 
         super().__init__(net, **configs)
         self._loop, self._network = net, network
         self._refused: dict[Any, BaseException] = {}
+        self._known: set[Any] = set()
 
     def bootstrap(self, timeout_ms: float | None = None, refresh: bool = True) -> None:
         """What the first broker is asked includes our topics: asked later, they take a tenth of a second."""
@@ -87,21 +114,30 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client 
         if self._network.trust is not None:
             self.config["ssl_context"] = self._network.trust()
         connection = super().get_connection(node_id, *args, **kwargs)
-        connection.init_future.add_errback(lambda error: self._failed(node_id, error))
-        self._limit(connection, kwargs.get("timeout_ms"))
+        if connection not in self._known:
+            self._watch(node_id, connection)
+            self._limit(connection, kwargs.get("timeout_ms"))
         return connection
+
+    def _watch(self, node_id: Any, connection: Any) -> None:
+        """Learn why it ended."""
+        self._known.add(connection)
+        connection.init_future.add_errback(lambda error: self._failed(node_id, error))
+        connection.close_future.add_errback(lambda error: self._failed(node_id, error))
+        connection.close_future.add_both(lambda _: self._known.discard(connection))
 
     def _limit(self, connection: Any, timeout_ms: float | None) -> None:
         seconds = _SETUP_SECONDS if timeout_ms is None else min(_SETUP_SECONDS, timeout_ms / 1000)
 
         def give_up() -> None:
             if not connection.init_future.is_done:
-                connection.close(client.KafkaConnectionError(f"no answer within {seconds:.1f} s"))
+                connection.close(client.KafkaTimeoutError(f"no answer within {seconds:.1f} s"))
 
         alarm = self._loop.call_later(seconds, give_up)
         connection.init_future.add_both(lambda _: self._loop.cancel(alarm))
 
     def _failed(self, node_id: Any, error: BaseException) -> None:
-        self._network.reason = error
-        if isinstance(error, _FOR_GOOD) or isinstance(error.__context__, ssl.SSLCertVerificationError):
+        if self._network.reason is None or not isinstance(error, _LATE):  # the last attempt has little time
+            self._network.reason = error
+        if any(isinstance(cause, _FOR_GOOD) or wants_certificate(cause) for cause in causes_of(error)):
             self._refused[node_id] = error

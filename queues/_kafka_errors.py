@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator
 
 from ._kafka_client import client
+from ._kafka_connect import causes_of, wants_certificate
 from ._kafka_options import Brokers
 from .errors import ConfigurationError, CorruptMessage, NotificationError, QueueError, QueueUnavailable, escape
 
@@ -59,7 +60,7 @@ def meaning(error: BaseException, brokers: Brokers, *, unknown: bool, opening: b
     """
     if isinstance(error, NotificationError):
         return error
-    causes = [*_causes(error)]
+    causes = [*causes_of(error)]
     why = escape(_said(causes), 300)
     if bad := _known(causes[:1], _BAD_EVENT):
         return CorruptMessage(f"{brokers.name} {bad} ({why})")
@@ -67,7 +68,7 @@ def meaning(error: BaseException, brokers: Brokers, *, unknown: bool, opening: b
     forever = _distrust(trust) if trust else _known(causes, _NEVER_HEALS)
     if forever and opening:
         return ConfigurationError(f"{brokers.name} {forever} ({why})")
-    text = forever or _known(causes, _HEALS) or _unnamed(error, opening=opening)
+    text = forever or _known(causes, _HEALS) or _unnamed(error, why, opening=opening)
     return QueueUnavailable(f"{brokers.name} {text} ({why})", may_have_been_stored=unknown)
 
 
@@ -110,7 +111,9 @@ def _known(causes: list[BaseException], table: _Known) -> str | None:
     return None
 
 
-def _unnamed(error: BaseException, *, opening: bool) -> str:
+def _unnamed(error: BaseException, why: str, *, opening: bool) -> str:
+    if "socket disconnected" in why:
+        return "hangs up on us; it may want ?tls=true, or ?sasl="
     if isinstance(error, client.KafkaTimeoutError) and not opening:
         return "gave no answer in time"
     return "refused what was asked" if isinstance(error, client.BrokerResponseError) else "can't be reached"
@@ -120,14 +123,8 @@ def _distrust(error: ssl.SSLError) -> str | None:
     said = str(error).upper().replace(" ", "_")
     if isinstance(error, ssl.SSLCertVerificationError):
         return "can't be trusted; ?ca_file= names the authority that signed its certificate"
-    if "CERTIFICATE_REQUIRED" in said or "BAD_CERTIFICATE" in said:
+    if wants_certificate(error):
         return "wants a certificate of ours: ?cert_file= and ?key_file="
     if "WRONG_VERSION_NUMBER" in said or "RECORD_LAYER_FAILURE" in said:
         return "speaks no TLS at this port; leave ?tls= out, or name the port where it does"
     return None
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__ or error.__context__

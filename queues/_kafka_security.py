@@ -12,6 +12,7 @@ from typing import Any, Final, Literal
 import attrs
 
 from ._kafka_client import AbstractTokenProvider
+from ._kafka_sockets import TLSSocket
 from .errors import ConfigurationError, escape
 from .url import QueueURL
 
@@ -86,7 +87,7 @@ class Trust:
 
     def _read(self) -> ssl.SSLContext:
         context = ssl.create_default_context(cafile=self._files["ca_file"])
-        context.sslsocket_class = _Socket
+        context.sslsocket_class = TLSSocket
         if self._files["cert_file"]:
             # without a password OpenSSL asks for one on the terminal
             context.load_cert_chain(self._files["cert_file"], self._files["key_file"], password="")
@@ -94,19 +95,6 @@ class Trust:
 
     def _looked(self) -> tuple[float, ...]:
         return tuple(Path(path).stat().st_mtime for path in self._files.values() if path and Path(path).exists())
-
-
-class _Socket(ssl.SSLSocket):
-    """The client forgets those whose handshake failed."""
-
-    def do_handshake(self, block: bool = False) -> None:
-        try:
-            super().do_handshake(block)
-        except (ssl.SSLWantReadError, ssl.SSLWantWriteError):
-            raise
-        except OSError:
-            self.close()
-            raise
 
 
 def _login(url: QueueURL, options: SecurityOptions) -> dict[str, Any]:
