@@ -6,6 +6,7 @@ Source of the format: https://github.com/cloudevents/spec/blob/v1.0.2/cloudevent
 from __future__ import annotations
 
 import base64
+import contextlib
 from collections.abc import Sequence
 from typing import Any, NamedTuple, Protocol
 
@@ -99,14 +100,23 @@ def _structured(record: Read, raw: bytes, limits: Limits) -> bytes:
             content = _text(name, value)
     for taken in ("data", "data_base64", "datacontenttype"):
         document.pop(taken, None)
-    if raw and _is_json(content):
-        document["data"] = _json(raw)
-    elif raw:
-        document["data_base64"] = base64.b64encode(raw).decode()
+    document |= _data(raw, content)
     try:
         return orjson.dumps(document)
     except TypeError as error:
         raise CorruptMessage(f"its data have no JSON form of ours: {error}") from None
+
+
+def _data(raw: bytes, content: str) -> dict[str, Any]:
+    """As the content-type has it. Many leave that out where they write JSON."""
+    if not raw:
+        return {}
+    if not content:
+        with contextlib.suppress(CorruptMessage):
+            return {"data": _json(raw)}
+    elif _is_json(content):
+        return {"data": _json(raw)}
+    return {"data_base64": base64.b64encode(raw).decode()}
 
 
 def _text(name: str, value: bytes) -> str:

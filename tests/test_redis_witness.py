@@ -11,18 +11,14 @@ import pytest
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from notification import DeadLetter, EventDispatcher, Message, RetryPolicy, event, open_queue, wire
+from notification import EventDispatcher, Message, RetryPolicy, open_queue, wire
 
+from .cloud_events import FOREIGN, SOME_TIME, WRITTEN, Seen
 from .redis_cli import redis_cli
 from .redis_server import Redis
 
 REQUIRED = '{"specversion":"1.0","type":"witness.seen","source":"/shell","id":"s-1"}'
 LIST, STREAM = "redis", "redis+stream"
-
-
-@event("witness.seen")
-class Seen:
-    number: int = 0
 
 
 class Service:
@@ -242,24 +238,6 @@ async def test_a_group_that_redis_cli_made_gets_what_others_have_handled(redis: 
 # -- the CloudEvents SDK
 
 
-SOME_TIME = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
-"""In every event: where there is none the SDK takes the present."""
-WRITTEN = {
-    "as short as can be": Message(type="a", id="1", source="/s", time=SOME_TIME),
-    "data": Message(type="order.shipped", id="é-1", source="/shop", time=SOME_TIME, data={"ü": [1.5, None]}),
-    "everything": Message(
-        type="order.shipped", id="1", source="urn:shop", time=SOME_TIME, key="a-7",
-        data={}, headers={"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "x1": ""},
-        version=3, attempt=2, deliveries=1, handlers=("mail", "archive"), not_before=datetime(2020, 1, 3, tzinfo=UTC),
-    ),
-    "bytes": Message(type="image.taken", id="1", source="/camera", time=SOME_TIME, data=b"\x00\xff"),
-    "a dead letter": Message(
-        type="a", id="1", source="/s", time=SOME_TIME, data="x", first_error="E: 1",
-        dead=DeadLetter(reason="attempts", error="E: 5", handler="mail", attempts=5, origin="orders"),
-    ),
-}  # fmt: skip
-
-
 @pytest.mark.parametrize("message", WRITTEN.values(), ids=WRITTEN)
 async def test_the_sdk_reads_what_we_write(redis: Redis, message: Message) -> None:
     """The same attributes and the same data, from the bytes that lie in the list."""
@@ -275,14 +253,6 @@ async def test_the_sdk_reads_what_we_write(redis: Redis, message: Message) -> No
     assert read.get_extension("partitionkey") == message.key
     assert {name: read.get_extension(name) for name in message.headers} == message.headers
     assert wire.decode(JSONFormat().write(read)) == message
-
-
-FOREIGN: list[dict[str, Any]] = [
-    {"id": "short"},
-    {"id": "named", "datacontenttype": "application/json", "subject": "s", "dataschema": "https://example.org/s"},
-    {"id": "keyed", "time": SOME_TIME, "partitionkey": "k"},
-    {"id": "extended", "traceparent": "00-1-2-01", "sampled": True, "tries": 3},
-]
 
 
 async def test_we_read_what_the_sdk_writes(redis: Redis) -> None:
