@@ -139,12 +139,9 @@ class Ledger:
 
     def commit(self, *, leaving: bool = False) -> tuple[int, str]:
         """The offset and the text to commit now. leaving: in good order, so whatever ran is not blamed."""
-        suspects = self.suspects
-        if leaving:
-            suspects = {offset: Suspicion(one.deaths, running=False) for offset, one in suspects.items()}
         note = Note(
             owned=self.owned and not leaving, mark=max(self.mark, self.low), reach=self.high,
-            suspects=suspects, finished=tuple(islice(self._finished(), MOST_RANGES + 1)),
+            suspects=self.suspects, finished=tuple(islice(self._finished(), MOST_RANGES + 1)),
         )  # fmt: skip
         text, whole = encode(self.low, note)
         self.cut, self.dirty = not whole, False
