@@ -29,6 +29,8 @@ FILE = Home("sqlite")
 WORKERS, PREFETCH = 8, 16
 HELD = 2 * PREFETCH + WORKERS
 """The most that one process with so many workers holds, fetched and not settled."""
+REPEATED = WORKERS + PREFETCH
+"""The most of it that may be handled a second time after its death, or after a cut."""
 
 
 def wait_until(condition: Callable[[], T], seconds: float = 60.0, what: str = "") -> T:
