@@ -25,7 +25,9 @@ _TOPIC = re.compile(r"[A-Za-z0-9._-]+")
 _FIVE, _TEN = Seconds(5), Seconds(10)
 _INSTALLED = {"gzip": lambda: True, "lz4": has_lz4, "snappy": has_snappy, "zstd": has_zstd}
 _REQUEST_SECONDS = 3.0
-"""After which a request without a reply is given up with its connection, and repeated on another one."""
+"""After which a request without a reply is given up with its connection, and repeated on another one; half of `timeout`
+where that is more, for brokers that take so long to agree.
+"""
 _SESSION_TIMEOUT = 0.5
 _FETCH_SECONDS = 8.0
 _BATCH_BYTES = 1 << 16
@@ -104,7 +106,7 @@ class Brokers:
             "bootstrap_servers": self.hosts,
             "client_id": "notification",
             "bootstrap_timeout_ms": _ms(self.options.connect_timeout),
-            "request_timeout_ms": _ms(self.options.timeout),
+            "request_timeout_ms": _ms(max(self.options.timeout / 2, _REQUEST_SECONDS)),
             "reconnect_backoff_ms": 50,
             "reconnect_backoff_max_ms": 1000,  # a broker that is back is used within a second
             "retry_backoff_ms": 100,
@@ -125,7 +127,6 @@ class Brokers:
             "retries": float("inf"),
             # a batch that expires while it is being repeated would stop the client for good: we time out, it does not
             "delivery_timeout_ms": _NEVER,
-            "request_timeout_ms": _ms(min(self.options.timeout, _REQUEST_SECONDS)),
             "max_block_ms": _ms(self.options.connect_timeout),
             "linger_ms": 0,
             "batch_size": min(_BATCH_BYTES, limit),

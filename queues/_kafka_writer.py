@@ -49,7 +49,7 @@ class Writer:
         self._broken = self._closed = False
         self._limits: dict[str, int] = {}
         self._turn = random.randrange(1 << 16)  # noqa: S311 - so that not all processes begin with the same partition
-        self._failed_at: float | None = None
+        self._failure: tuple[float, Exception] | None = None
 
     # -- called in an event loop
 
@@ -212,15 +212,19 @@ class Writer:
         if self._broken:
             self._leave()
             self._limits.clear()
-        if topic not in self._limits or self._producer is None:
-            now = self._clock.monotonic()
-            if self._failed_at is not None and now - self._failed_at < _AGAIN_SECONDS:
-                raise client.NodeNotReadyError(f"tried a moment ago, and again in {_AGAIN_SECONDS:g} s")
-            self._failed_at = now
+        if topic in self._limits and self._producer is not None:
+            return
+        now = self._clock.monotonic()
+        if self._failure is not None and now - self._failure[0] < _AGAIN_SECONDS:
+            raise self._failure[1]
+        try:
             self._limits[topic] = limit = limit_of(self._brokers, topic)
             if self._producer is None:
                 self._connect(limit)
-            self._failed_at = None
+        except ERRORS as error:
+            self._failure = now, error
+            raise
+        self._failure = None
 
     def _connect(self, limit: int) -> None:
         settings = self._brokers.producer(limit)
