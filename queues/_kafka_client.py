@@ -19,6 +19,7 @@ with warnings.catch_warnings():
     from kafka.net.manager import KafkaConnectionManager
     from kafka.net.sasl.oauth import AbstractTokenProvider
     from kafka.net.selector import NetworkSelector
+    from kafka.protocol.api_header import ResponseClassRegistry
     from kafka.protocol.consumer.offsets import IsolationLevel, OffsetSpec
     from kafka.structs import OffsetAndMetadata, TopicPartition
 
@@ -41,6 +42,7 @@ __all__ = [
     "NewTopic",
     "OffsetAndMetadata",
     "OffsetSpec",
+    "ResponseClassRegistry",
     "TopicPartition",
     "client",
     "has_lz4",

@@ -8,7 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from ._kafka_client import KafkaConnectionManager, KafkaNetClient, NetworkSelector, client
+from ._kafka_mend import keep_answers
 from ._kafka_sockets import SETTING
+
+keep_answers()  # before there are clients, in several threads
 
 _T = TypeVar("_T")
 _FOR_GOOD = (

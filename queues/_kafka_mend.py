@@ -1,8 +1,10 @@
-"""A mistake of kafka-python 3.0.12 that has no way round it in public."""
+"""Mistakes of kafka-python 3.0.12 that have no public way round; without the names used here it is left as it is."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from ._kafka_client import ResponseClassRegistry
 
 
 def complete_joins(consumer: Any) -> None:
@@ -10,9 +12,30 @@ def complete_joins(consumer: Any) -> None:
 
     One that is begun because a topic's partitions became known, or more, and takes longer than one poll, is forgotten:
     the client then asks whether it should join, and no longer whether it does. It stays outside, sends no heartbeats
-    and is expelled. Without the names used here the client is left as it is.
+    and is expelled.
     """
     coordinator = getattr(consumer, "_coordinator", None)
     asked = getattr(coordinator, "need_rejoin", None)
     if coordinator is not None and asked is not None:
         coordinator.need_rejoin = lambda: asked() or getattr(coordinator, "_join_task", None) is not None
+
+
+def keep_answers() -> None:
+    """Have answers read whatever other clients of this process do at the same moment. Idempotent.
+
+    The class of an answer is made anew at the first use of each version, and takes the place of the one that was known,
+    by a weak reference. Of two threads that do it at once, one leaves behind a class that nobody holds: from then on
+    whoever reads such an answer dies of it, and its client waits for ever. They may spoil each other's readers, too.
+    """
+    known: dict[int, Any] | None = getattr(ResponseClassRegistry, "_response_class_registry", None)
+    if known is None:
+        return
+    for number, answer in known.items():
+        known[number] = whole = answer[None]
+        if hasattr(whole._struct, "_data_class"):
+            whole._struct._data_class = whole
+
+    def register(response_class: Any) -> None:
+        known.setdefault(response_class.API_KEY, response_class)
+
+    ResponseClassRegistry.register_response_class = register

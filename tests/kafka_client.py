@@ -9,16 +9,22 @@ with warnings.catch_warnings():
     # on Python 3.11 and 3.12 it reads its schemas in a way that is deprecated there
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-    from kafka.admin import NewTopic, UserScramCredentialUpsertion
+    from kafka.admin import ConfigResource, NewPartitions, NewTopic, UserScramCredentialUpsertion
     from kafka.errors import KafkaError
     from kafka.net.inet import KafkaNetSocket
+    from kafka.protocol.api_header import RequestHeader
+    from kafka.protocol.consumer.group import SyncGroupResponse
 
 __all__ = [
+    "ConfigResource",
     "KafkaAdminClient",
     "KafkaConsumer",
     "KafkaError",
     "KafkaProducer",
+    "NewPartitions",
     "NewTopic",
+    "RequestHeader",
+    "SyncGroupResponse",
     "TopicPartition",
     "UserScramCredentialUpsertion",
 ]
