@@ -14,7 +14,11 @@ _T = TypeVar("_T")
 _NO_COORDINATOR = (
     client.CoordinatorNotAvailableError, client.CoordinatorLoadInProgressError, client.NotCoordinatorError,
 )  # fmt: skip
-_NO_WAY = (client.KafkaConnectionError, client.NodeNotReadyError, client.UnknownBrokerIdError)
+_NO_WAY = (
+    client.KafkaConnectionError,
+    client.NodeNotReadyError,
+    client.UnknownBrokerIdError,  # pyright: ignore[reportAttributeAccessIssue]  # its stubs are of an older client
+)
 _TRIES, _AGAIN = 30, 0.1
 _AGAIN_MS = 1000
 """For finding a broker again; whoever asks about health should not wait for long."""
