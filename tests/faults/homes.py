@@ -36,7 +36,7 @@ class Home:
         """Dispatches a second that it is made for, of one process that waits for each fifty."""
         return 500.0 if self.kind == "kafka" else float("inf")
 
-    def url(self, directory: Path, **options: object) -> str:
+    def url(self, directory: Path, **options: Any) -> str:
         """Of a queue that nobody else has: in this directory, or under a name of its own."""
         if self.server is None:
             query = "&".join(f"{name}={value}" for name, value in options.items())
@@ -44,8 +44,7 @@ class Home:
         if isinstance(self.server, Kafka):
             return topic_of_its_own(self.server, **options)
         scheme, order = _REDIS[self.kind]
-        given: dict[str, Any] = {"order": order, **options}
-        return self.server.queue(f"faults-{uuid.uuid4().hex[:8]}", scheme=scheme, **given)
+        return self.server.queue(f"faults-{uuid.uuid4().hex[:8]}", scheme=scheme, **{"order": order, **options})
 
     @property
     def port(self) -> int:
@@ -62,7 +61,7 @@ class Home:
         return self.server
 
 
-def topic_of_its_own(server: Kafka, *, lease: float | None = None, partitions: int = 6, **options: object) -> str:
+def topic_of_its_own(server: Kafka, *, lease: float | None = None, partitions: int = 6, **options: Any) -> str:
     """The URL of a new topic, read by a group that nobody else is in. lease: the session's timeout, in seconds."""
     topic = server.create(partitions=partitions)
     session = {} if lease is None else {"session_timeout": lease}

@@ -14,7 +14,7 @@ from queues.registry import open_queue
 from .homes import Home, homes
 
 
-@homes("channel", "reference", "sqlite", "list", "stream", "keyed")
+@homes("channel", "reference", "sqlite", "list", "stream", "keyed", "kafka")
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("cancels", [300, pytest.param(2_000, marks=pytest.mark.soak)])
 async def test_pops_cancelled_at_random_lose_nothing(home: Home, cancels: int, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ AT_ONCE = 4
 """Runs at a time: they mostly wait."""
 
 
-@homes("sqlite", "list", "stream", full_size=("keyed",))
+@homes("sqlite", "list", "stream", "kafka", full_size=("keyed",))
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize(
     ("runs", "grace", "longest"), [(1, 2.0, 6.0), pytest.param(100, 10.0, 30.0, marks=pytest.mark.soak)]
