@@ -1,4 +1,4 @@
-"""Where the queue of a fault test is: here, in a file, in a Redis as a list, a list in order by key, a stream, in Kafka."""
+"""Where the queue of a fault test is: here, in a file, in Redis as a list, keyed or not, or a stream, in Kafka."""
 
 from __future__ import annotations
 

@@ -10,11 +10,10 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from attrs import define, field
 
 from notification import Context, EventDispatcher
 from queues.base import MessageQueue
-from queues.errors import QueueFull, QueueUnavailable
+from queues.errors import QueueUnavailable
 from queues.message import Message
 from queues.registry import open_queue
 from tests.proxy import Proxy, Way
@@ -24,6 +23,7 @@ from .checker import check
 from .homes import Home, homes
 from .job import Job
 from .programs import HELD, PREFETCH, REPEATED, WORKERS, theatre, wait_until
+from .traffic import Traffic, at_rest, resident
 
 soak = pytest.mark.soak
 ON_REDIS = homes("list", "stream", full_size=("keyed",))
@@ -194,30 +194,6 @@ async def drained(queue: MessageQueue, popped: object, accepted: set[str], got: 
 # -- silence
 
 
-@define
-class Traffic:
-    """Callers that dispatch one event after another, and what became of each."""
-
-    dispatcher: EventDispatcher
-    accepted: set[str] = field(factory=set)
-    slowest: float = 0.0
-    errors: Counter[str] = field(factory=Counter)
-    numbers: int = 0
-    going: bool = True
-
-    async def caller(self, patience: float) -> None:
-        while self.going:
-            self.numbers += 1
-            number, began = self.numbers, time.monotonic()
-            try:
-                await self.dispatcher.dispatch(Job(number % 100, number), id=str(number), timeout=patience)
-                self.accepted.add(str(number))
-            except (QueueFull, QueueUnavailable) as error:
-                self.errors[type(error).__name__] += 1
-            self.slowest = max(self.slowest, time.monotonic() - began)
-            await asyncio.sleep(0.02)
-
-
 @ON_REDIS
 @pytest.mark.timeout(120)
 @pytest.mark.parametrize(("silence", "timeout"), [(2.5, "0.4s"), pytest.param(10.0, "3s", marks=soak)])
@@ -255,13 +231,3 @@ async def test_a_silent_network_stops_nobody_for_longer_than_its_time_out(
             await until(lambda: at_rest(dispatcher), "nothing is left in the queue")
     assert traffic.slowest <= 2
     assert set(traffic.errors) <= {"QueueFull", "QueueUnavailable"}
-
-
-async def at_rest(dispatcher: EventDispatcher) -> bool:
-    stats = await dispatcher.stats()
-    return (stats.waiting, stats.in_flight) == (0, 0)
-
-
-def resident() -> int:
-    """Bytes of memory that this process has."""
-    return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
