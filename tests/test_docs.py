@@ -18,6 +18,7 @@ from attrs import evolve
 from notification import DeadLetter, Message, open_queue
 from queues._redis_acl import rules
 
+from .kafka_server import Kafka
 from .redis_cli import redis_cli
 from .redis_server import RedisServer, Start
 
@@ -51,6 +52,8 @@ COMMANDS = [
 SESSIONS = [block for block in blocks("sh") if "redis-cli " in block[2]]
 REDIS = "localhost:6379"
 """Where the documents say that a Redis is."""
+KAFKA = "localhost:9092/orders"
+"""Where they say that a topic is."""
 
 
 @pytest.mark.parametrize("block", PROGRAMS, ids=lambda block: f"{block[0]}:{block[1]}")
@@ -176,6 +179,9 @@ def test_the_user_of_the_readme_may_do_what_a_queue_needs(redis_server: Start) -
 
 def _at_ours(text: str, request: pytest.FixtureRequest) -> str:
     """The same with a server of the tests in place of the one that it names."""
+    if KAFKA in text:
+        kafka: Kafka = request.getfixturevalue("kafka")
+        text = text.replace(KAFKA, f"{kafka.bootstrap}/{kafka.create()}")
     if REDIS not in text:
         return text
     server: RedisServer = request.getfixturevalue("redis_server")()
