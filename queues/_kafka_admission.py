@@ -16,13 +16,13 @@ _TIMEOUT_MS = 3000
 
 class Admission:
     """Before anything of a partition is handed out, what the last owner left behind is read, and that it is ours is
-    committed: else nobody would know of our death. in_flight: what an owner that died may have had in flight.
+    committed: else nobody would know of our death.
     """
 
-    def __init__(self, books: Books, listener: Listener, in_flight: int) -> None:
+    def __init__(self, books: Books, listener: Listener) -> None:
         self.early: dict[TopicPartition, list[Any]] = {}
         """What came of those that are not admitted yet."""
-        self._books, self._listener, self._in_flight = books, listener, in_flight
+        self._books, self._listener = books, listener
         self._rewinds: set[TopicPartition] = set()
 
     def expect(self, ours: set[TopicPartition]) -> None:
@@ -68,7 +68,7 @@ class Admission:
         if committed is None:
             begin = self._begin_of(consumer, partition)
             return None if begin is None else Ledger(begin, begin)
-        return Ledger.after(committed.offset, decode(committed.offset, committed.metadata), self._in_flight)
+        return Ledger.after(committed.offset, decode(committed.offset, committed.metadata))
 
     def _begin_of(self, consumer: Any, partition: TopicPartition) -> int | None:
         """Where a group begins that never committed. What came already is behind the client's position."""

@@ -91,6 +91,18 @@ class Books:
                     offsets[one] = OffsetAndMetadata(*ledger.commit(leaving=True), -1)
         return offsets
 
+    def promises(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+        """How far the last commits for these reach."""
+        with self.lock:
+            return {one: self.ledgers[one].promised for one in partitions if one in self.ledgers}
+
+    def committed(self, promises: Mapping[TopicPartition, int]) -> None:
+        """The broker has accepted these."""
+        with self.lock:
+            for partition, promise in promises.items():
+                if (ledger := self.ledgers.get(partition)) is not None:
+                    ledger.allowed = max(ledger.allowed, promise)
+
     def not_committed(self, partitions: Iterable[TopicPartition]) -> None:
         """What was to be committed for these was not."""
         with self.lock:

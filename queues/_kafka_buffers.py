@@ -75,6 +75,17 @@ class Buffers:
         self._books, self._read, self._may_pass = books, read, may_pass
         self._buffers: dict[Ledger, Buffer] = {}
         self._turns: deque[Buffer] = deque()
+        self._held_up: list[Buffer] = []
+
+    @property
+    def held_up(self) -> bool:
+        """Whether something may be handed out only after the next commit."""
+        return bool(self._held_up)
+
+    def go_on(self) -> None:
+        """There was a commit."""
+        held_up, self._held_up = self._held_up, []
+        self._turns.extend(buffer for buffer in held_up if buffer.entries and not buffer.gone)
 
     def __bool__(self) -> bool:
         return bool(self._turns)
@@ -107,7 +118,8 @@ class Buffers:
             taken += found
             size += sum(delivery.size for delivery in found)
             if buffer.entries and not buffer.gone:
-                self._turns.append(buffer)
+                may_go_on = buffer.entries[0].offset < buffer.ledger.allowed
+                (self._turns if may_go_on else self._held_up).append(buffer)
         return taken
 
     def put_back(self, deliveries: Sequence[Delivery]) -> None:
@@ -132,6 +144,7 @@ class Buffers:
                 buffer.entries.clear()
                 del self._buffers[ledger]
         self._turns = deque(buffer for buffer in self._turns if not buffer.gone)
+        self._held_up = [buffer for buffer in self._held_up if not buffer.gone]
 
     def _extend(self, buffer: Buffer, records: Sequence[Any]) -> None:
         if buffer.gone:
@@ -147,6 +160,8 @@ class Buffers:
         room = MessageQueue.BATCH_BYTES // 2
         with books.lock:
             while entries and len(found) < share and room > 0 and not buffer.gone:
+                if not ledger.may_take(entries[0].offset):
+                    break
                 entry = entries.popleft()
                 size = _size(entry)
                 books.bytes_waiting -= size

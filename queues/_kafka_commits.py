@@ -25,7 +25,7 @@ def accepted(commit: Any) -> bool:
 
 class _Commit(NamedTuple):
     future: Any
-    partitions: list[TopicPartition]
+    promises: dict[TopicPartition, int]
     began: float
     wanted: bool
 
@@ -69,16 +69,17 @@ class Commits:
         wanted, self.wanted, self._all = self.wanted, False, False
         self._next_at = now + _EACH
         if offsets := self._books.commits(all_of_them=all_of_them):
-            self._current = _Commit(consumer.commit_async(offsets), list(offsets), now, wanted)
+            self._current = _Commit(consumer.commit_async(offsets), self._books.promises(offsets), now, wanted)
         elif wanted:
             self._owner.proved(now)  # nothing is ours: there is nothing to be in doubt of
 
     def _ended(self, commit: _Commit, now: float) -> Iterable[TopicPartition]:
         if accepted(commit.future):
             self._proved_at, self._refused_at = commit.began, None
+            self._books.committed(commit.promises)
             self._owner.proved(commit.began)
-            return commit.partitions
-        self._books.not_committed(commit.partitions)
+            return commit.promises
+        self._books.not_committed(commit.promises)
         self._all = True
         self.wanted = self.wanted or commit.wanted
         self._refused(commit.future.exception, now)

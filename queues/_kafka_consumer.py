@@ -77,6 +77,8 @@ class Consumer:
             batch = self._buffers.take(limit)
         if self._pops and self._buffers:
             self._wake()
+        if self._buffers.held_up:
+            self._poller.prove()
         if not batch and self._error is not None:
             error, self._error = self._error, None
             raise self._meaning(error)
@@ -269,6 +271,9 @@ class Consumer:
     def _is_proved(self, began: float) -> None:
         self._error = None
         self.membership.proved(began)
+        if self._buffers.held_up:
+            self._buffers.go_on()
+            self._wake()
 
     def _has_failed(self, error: Exception) -> None:
         self._error = error

@@ -20,6 +20,8 @@ class Placed(Protocol):
 
 
 _P = TypeVar("_P", bound=Placed)
+_ALLOWANCE = 200
+"""Offsets ahead of what is handed out that a note allows, at least; twice as many as were handed out since the last."""
 
 
 @define(eq=False)
@@ -31,9 +33,11 @@ class Ledger:
     low: the offset to commit; what is below is finished. high: the next offset that the broker will deliver. left: what
     was delivered and is not finished; whatever else lies between `low` and `high` is finished, or a hole (transactions,
     compaction), so the next offset is never reckoned. window: `left` in order, and no more than as many that left it.
-    popped: handed out, not settled. mark: see `Note`. over: it is another owner's now. leaving: on its way there;
-    nothing more is handed out. dirty: there is something new to commit. cut: the last note had no room for all that is
-    finished. member: whom the group knew us as when this was opened.
+    popped: handed out, not settled. mark: see `Note`. allowed: nothing is handed out from here on, before the broker
+    has accepted a note with a larger `reach`, so that no death is overlooked; promised: the one of the last note. over:
+    it is another owner's now. leaving: on its way there; nothing more is handed out. dirty: there is something new to
+    commit. cut: the last note had no room for all that is finished. member: whom the group knew us as when this was
+    opened.
     """
 
     low: int
@@ -44,22 +48,26 @@ class Ledger:
     window: deque[int] = field(factory=deque)
     left: set[int] = field(factory=set)
     popped: set[int] = field(factory=set)
+    allowed: int = 0
+    promised: int = 0
     owned: bool = True
     over: bool = False
     leaving: bool = False
     dirty: bool = True
     cut: bool = False
     member: str = ""
+    _wanted: int = 0
+    _taken: int = 0
 
     @classmethod
-    def after(cls, low: int, note: Note, in_flight: int) -> Ledger:
-        """Go on where the last owner stood. in_flight: how many he may have had in flight, if he died."""
+    def after(cls, low: int, note: Note) -> Ledger:
+        """Go on where the last owner stood."""
         suspects = {
             # one that nobody was blamed for is run without `started`, so its owner's death counts as it is
             offset: Suspicion(deaths + (note.owned and (running or not deaths)), running=False)
             for offset, (deaths, running) in note.suspects.items()
         }
-        mark = max(note.mark, max(low, note.reach) + in_flight if note.owned else 0)
+        mark = max(note.mark, note.reach) if note.owned else note.mark
         return cls(low, low, mark, suspects, deque(note.finished))
 
     @property
@@ -98,9 +106,18 @@ class Ledger:
             self.low = self.high = position
             self.dirty = True
 
+    def may_take(self, offset: int) -> bool:
+        """Whether this one may be handed out now; else the next note will allow it."""
+        if offset >= self._wanted:
+            self._wanted = offset + 1
+            if self._wanted > self.allowed - _ALLOWANCE // 2:
+                self.dirty = True
+        return offset < self.allowed
+
     def take(self, offset: int) -> None:
         """Handed out."""
         self.popped.add(offset)
+        self._taken += 1
 
     def give_back(self, offset: int, *, settled: bool) -> bool:
         """Back here, to be handed out again. settled: by a nack, which begins its count anew. False: not ours."""
@@ -139,8 +156,10 @@ class Ledger:
 
     def commit(self, *, leaving: bool = False) -> tuple[int, str]:
         """The offset and the text to commit now. leaving: in good order, so whatever ran is not blamed."""
+        self.promised = max(self._wanted, self.low) + max(_ALLOWANCE, 2 * self._taken)
+        self._taken = 0
         note = Note(
-            owned=self.owned and not leaving, mark=max(self.mark, self.low), reach=self.high,
+            owned=self.owned and not leaving, mark=max(self.mark, self.low), reach=self.promised,
             suspects=self.suspects, finished=tuple(islice(self._finished(), MOST_RANGES + 1)),
         )  # fmt: skip
         text, whole = encode(self.low, note)
@@ -189,6 +208,7 @@ class Ledger:
         self.left, self.popped = set(self.window) & self.left, {one for one in self.popped if one < offset}
         self.suspects = {one: suspicion for one, suspicion in self.suspects.items() if one < offset}
         self.low, self.high, self.mark = min(self.low, offset), offset, min(self.mark, offset)
+        self._wanted = min(self._wanted, offset)
         self.dirty = True
 
 

@@ -39,8 +39,8 @@ class Note:
     """What one owner of a partition tells the next one, above the committed offset.
 
     owned: somebody has the partition; still so when the next one reads it, that owner died. mark: what is below it may
-    have been in flight at a death. reach: the next offset that he was going to get. suspects: by offset. finished: in
-    order. Of the two offsets, those at or below the committed one say nothing.
+    have been in flight at a death. reach: he has handed out nothing from this offset on. suspects: by offset. finished:
+    in order. Of the two offsets, those at or below the committed one say nothing.
     """
 
     owned: bool = False

@@ -10,6 +10,7 @@ from typing import Any, Final
 from attrs import frozen
 
 from ._kafka_admission import Admission
+from ._kafka_assignor import Assignor
 from ._kafka_books import Books, Owner
 from ._kafka_client import KafkaConsumer, TopicPartition
 from ._kafka_commits import Commits, accepted
@@ -22,7 +23,8 @@ from .clock import Clock
 log: Final = logging.getLogger("notification.queues")
 
 _POLL_MS, _BUSY_MS = 100, 10
-"""Milliseconds that a poll waits for records; less where somebody waits for a commit."""
+"""Milliseconds that a poll waits for records; less where somebody waits for a commit, or will in a moment."""
+_BUSY_SECONDS = 0.5
 _LOOK_EACH = 1.0
 """Seconds between two looks for what is no event at the end of a partition."""
 _AGAIN = 1.0
@@ -56,9 +58,9 @@ class Poller:
         self.most: int = subscription.most
         self._subscription, self._owner, self._clock = subscription, owner, clock
         self._listener = Listener(self.books, owner, clock, subscription.drain)
-        self._admission = Admission(self.books, self._listener, subscription.most)
+        self._admission = Admission(self.books, self._listener)
         self._commits = Commits(self.books, owner, clock, subscription.lease)
-        self._look_at = 0.0
+        self._look_at = self._busy_until = 0.0
         self._stopping = self._rests = False
         self._turn, self._end_of_pause = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"kafka-{subscription.topics[0]}", daemon=True)
@@ -74,7 +76,8 @@ class Poller:
         self._thread.start()
 
     def prove(self) -> None:
-        """Commit now, whether or not there is anything new."""
+        """Commit now, whether or not there is anything new. Where one is wanted, more are soon."""
+        self._busy_until = self._clock.monotonic() + _BUSY_SECONDS
         self._commits.wanted = True
         self._turn.set()
 
@@ -95,7 +98,7 @@ class Poller:
         while not self._stopping:
             consumer = None
             try:
-                consumer = connected(KafkaConsumer, self._subscription.settings(), topics=self._subscription.topics)
+                consumer = self._connected()
                 self._begin(consumer)
                 while not self._stopping:
                     self._once(consumer)
@@ -105,6 +108,12 @@ class Poller:
             finally:
                 self._end(consumer)
         self._owner.ended()
+
+    def _connected(self) -> Any:
+        assignor = Assignor()
+        settings = {**self._subscription.settings(), "partition_assignment_strategy": [assignor]}
+        assignor.consumer = connected(KafkaConsumer, settings, topics=self._subscription.topics)
+        return assignor.consumer
 
     def _begin(self, consumer: Any) -> None:
         topics, partitions = self._subscription.topics, self._subscription.partitions
@@ -169,7 +178,8 @@ class Poller:
     def _patience(self) -> int:
         if self._rests:
             return 0
-        return _BUSY_MS if self._commits.wanted or self._commits.under_way else _POLL_MS
+        waits = self._commits.wanted or self._commits.under_way or self._clock.monotonic() < self._busy_until
+        return _BUSY_MS if waits else _POLL_MS
 
     def _pause(self, consumer: Any) -> None:
         """Stop reading where enough is unfinished; keeps the membership, and what was fetched."""
