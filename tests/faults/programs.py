@@ -134,6 +134,10 @@ class Theatre:
         """A process of several owners who only pop and ack, not yet ready."""
         return self._child("owners", options)
 
+    def service(self, **options: Any) -> Child:
+        """A process of the service that does the same on every queue, see `swap`; not yet ready."""
+        return self._child("swap", options)
+
     def write(self, stage: str, id_: str) -> None:
         """What the test itself did."""
         self._own.write(stage, id_)
