@@ -21,7 +21,6 @@ from queues._kafka_metadata import LONGEST, Note, Range, Suspicion, decode, enco
 from queues.message import Delivery, Message
 from workers.suspect import CRASH_CAP
 
-IN_FLIGHT = 100
 LARGEST = 2**63 - 1
 
 
@@ -39,6 +38,7 @@ def records(offsets: Iterable[int]) -> list[Record]:
 def taken(ledger: Ledger, offsets: Iterable[int]) -> Ledger:
     """These are handed out."""
     for offset in offsets:
+        ledger.may_take(offset)
         ledger.take(offset)
     return ledger
 
@@ -53,7 +53,7 @@ def new(offsets: Sequence[int]) -> Ledger:
 def heir(committed: tuple[int, str]) -> Ledger:
     """The next owner, who reads what was committed."""
     low, text = committed
-    return Ledger.after(low, decode(low, text), IN_FLIGHT)
+    return Ledger.after(low, decode(low, text))
 
 
 # -- the text beside an offset
@@ -252,7 +252,8 @@ def test_a_topic_that_was_made_anew_begins_anew() -> None:
     assert [ledger.times(offset) for offset in (0, 4)] == [1, 1]
     low, text = ledger.commit()
     assert low == 0
-    assert decode(low, text) == Note(owned=True, reach=5)
+    note = decode(low, text)
+    assert (note.owned, note.mark, note.suspects, note.finished) == (True, 0, {}, ())
 
 
 def test_a_topic_that_was_made_anew_and_is_empty_begins_anew() -> None:
@@ -340,7 +341,7 @@ class Owners(RuleBasedStateMachine):
     @rule(target=handed)
     def hand_out(self) -> int:
         offset = self.waiting.popleft()
-        self.ledger.take(offset)
+        taken(self.ledger, [offset])
         self.mine.add(offset)
         return offset
 
@@ -425,7 +426,7 @@ class Crew:
         suspects = [times for times in self.running.values() if times > 1]
         if (times == CRASH_CAP and suspects) or (times > 1 and CRASH_CAP in suspects):
             return False
-        self.ledger.take(offset)
+        taken(self.ledger, [offset])
         if times > CRASH_CAP:
             self.dead.append(offset)
             self.ledger.finish(offset)
@@ -470,7 +471,7 @@ def test_of_many_events_only_the_one_that_kills_is_given_up(seed: int, killer: i
 def test_a_killer_far_behind_a_stuck_head_is_counted() -> None:
     """More than what may be in flight lies between the two, all of it finished."""
     committed, seen = (0, ""), list[int]()
-    far = 5 * IN_FLIGHT
+    far = 500
     for _ in range(3):
         ledger = heir(committed)
         left = [one.offset for one in ledger.deliver(records(range(far + 1)))]
@@ -482,6 +483,45 @@ def test_a_killer_far_behind_a_stuck_head_is_counted() -> None:
             ledger.started(far)
         committed = ledger.commit()
     assert seen == [1, 2, 3]
+
+
+@pytest.mark.parametrize("lived", [0, 1, 199, 200, 5000])
+def test_a_killer_is_counted_however_soon_it_kills(lived: int) -> None:
+    """Nothing is handed out that the broker would not know of: the last note that it accepted reaches beyond it."""
+    ledger, accepted = Ledger(0, 0), (0, "")
+    ledger.deliver(records(range(20_000)))
+    for offset in range(lived + 1):
+        while not ledger.may_take(offset):
+            accepted = ledger.commit()
+            ledger.allowed = ledger.promised
+        ledger.take(offset)
+    next_one = heir(accepted)
+    next_one.deliver(records(range(20_000)))
+    assert next_one.times(lived) == 2
+    assert next_one.times(19_999) == 1, "and not much more is suspected than was handed out"
+
+
+def test_what_is_allowed_grows_with_what_is_handed_out() -> None:
+    """So that a commit each twentieth of a second holds up nobody; a quiet partition allows few at a time."""
+    ledger, commits = Ledger(0, 0), 0
+    ledger.deliver(records(range(50_000)))
+    for offset in range(50_000):
+        if not ledger.may_take(offset):
+            commits += 1
+            ledger.commit()
+            ledger.allowed = ledger.promised
+        ledger.take(offset)
+    assert commits < 12
+
+
+def test_what_waits_far_behind_is_allowed_when_it_is_due() -> None:
+    """Events that had to wait come in any order of offsets."""
+    ledger = Ledger(0, 0)
+    ledger.deliver(records(range(9000)))
+    assert not ledger.may_take(8000)
+    ledger.commit()
+    ledger.allowed = ledger.promised
+    assert ledger.may_take(8000)
 
 
 def test_a_killer_that_failed_once_is_counted() -> None:
@@ -551,7 +591,7 @@ class Desk:
 
     def __init__(self, *partitions: TopicPartition, may_pass: Callable[[int], bool] = lambda offset: True) -> None:
         self.books = Books()
-        self.ledgers = {partition: Ledger(0, 0) for partition in partitions}
+        self.ledgers = {partition: Ledger(0, 0, allowed=LARGEST) for partition in partitions}
         self.buffers = Buffers(self.books, self._read, lambda one: may_pass(one.receipt.offset))
 
     def add(self, new: Mapping[TopicPartition, Iterable[int]]) -> None:
