@@ -9,6 +9,7 @@ import attrs
 
 from ._kafka_client import CooperativeStickyAssignor, has_lz4, has_snappy, has_zstd
 from ._kafka_connect import Network
+from ._kafka_quiet import keep_quiet
 from ._kafka_security import SecurityOptions, Trust, keep_secrets, security
 from .errors import ConfigurationError, MissingDependency, escape
 from .url import QueueURL, Seconds, check_name
@@ -89,6 +90,7 @@ class Brokers:
         self._trust = Trust(self.url, options)
         self._security = security(self.url, options)
         keep_secrets()
+        keep_quiet()
 
     @property
     def create(self) -> str:
