@@ -16,7 +16,9 @@ from queues.message import Message
 
 from .admin_contract import AdminContract, events, eventually, lag_of, popped
 from .kafka_client import KafkaConsumer
+from .kafka_secure import NOBODY, SecureKafka
 from .kafka_server import SIBLINGS, Kafka, unique
+from .redis_server import PASSWORD
 
 DELAYS = SIBLINGS[1:]
 
@@ -227,6 +229,19 @@ async def test_no_broker_is_told_and_the_event_loop_goes_on_meanwhile() -> None:
             pass
     ticking.cancel()
     assert turns > 20
+
+
+async def test_whoever_may_not_is_told_and_no_password_is(kafka_secure: SecureKafka) -> None:
+    """It is the right that is missing, not the topic; who may, can."""
+    done = await create(kafka_secure.sasl("SCRAM-SHA-512"), partitions=1)
+    assert {change.done for change in done.values()} == {"created"}
+    url = kafka_secure.sasl("PLAIN", next(iter(done)), user=NOBODY)
+    async with open_admin(url) as admin:
+        for ask in (admin.describe, admin.lag, admin.delete, lambda: admin.create(TopicOptions())):
+            with pytest.raises(ConfigurationError, match="does not allow this user the topic") as refused:
+                await ask()
+            assert PASSWORD not in str(refused.value)
+        assert next(iter(done)) not in {info.name for info in await admin.list()}
 
 
 async def test_a_group_whose_coordinator_is_elsewhere_now_is_found_again(kafka: Kafka) -> None:
