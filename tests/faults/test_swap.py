@@ -35,7 +35,7 @@ def test_a_service_does_the_same_whatever_its_queue_is(
             worker.ready()
         placing = stage.service(place=count, customers=customers, rate=300)
         for number in range(kills):
-            wait_for_effects(stage, count * (number + 1) // (kills + 2))
+            wait_for_effects(stage, len(wanted.effects["ship"]) * (number + 1) // (kills + 2))
             kill_in_the_middle(stage, workers.pop(0))
             workers.append(shipping(stage).ready())
         placing.finished()
