@@ -13,6 +13,7 @@ from ._redis_keys import Keys
 from ._redis_link import Link
 from ._redis_scripts import Argument
 from ._redis_server import Server
+from ._redis_stream_owner import aside, settled
 from .admin import Change, QueueAdmin, QueueInfo, Share, Value, counted
 from .base import MessageQueue, QueueStats
 from .errors import QueueError, QueueUnavailable, Unsupported
@@ -202,7 +203,7 @@ class RedisStreamAdmin(RedisAdmin):
         ]
 
     async def _all_keys(self, keys: Keys) -> Sequence[Argument]:
-        names = [keys.waiting, keys.delayed, keys.bell, keys.seq, keys.seen, keys.settled, keys.beside("aside")]
+        names = [keys.waiting, keys.delayed, keys.bell, keys.seq, keys.seen, settled(keys), aside(keys)]
         for group in await self._groups(keys):
             names += [keys.beside(f"leases:{group}"), keys.beside(f"started:{group}")]
         return names

@@ -12,7 +12,7 @@ from attrs import define
 from . import wire
 from ._redis_link import Link
 from ._redis_scripts import Script
-from ._redis_stream_owner import Owner, _event, aside
+from ._redis_stream_owner import Owner, _event, aside, settled
 from .base import QueueStats
 from .errors import ConfigurationError, escape
 from .message import EPOCH, Message
@@ -50,7 +50,7 @@ class Look:
     async def facts(self) -> Facts:
         """How it stands for this group."""
         keys = self._owner.keys
-        names = (keys.waiting, keys.delayed, aside(keys), keys.settled)
+        names = (keys.waiting, keys.delayed, aside(keys), settled(keys))
         [answer] = await self._link.call(_FACTS(names, self._owner.group))
         facts = Facts(*answer)
         if facts.waiting < 0:

@@ -76,6 +76,10 @@ class Owner:
         return self.keys.beside(f"started:{self.group}")
 
     @property
+    def _names(self) -> tuple[str, ...]:
+        return self.keys.waiting, self.leases, self.started, settled(self.keys)
+
+    @property
     def _lease_ms(self) -> int:
         return int(self.lease * 1000)
 
@@ -92,7 +96,7 @@ class Owner:
 
     def look(self, most: int, after: bytes | str = "-", *, sweep: bool = False) -> Command:
         """See stream_look.lua."""
-        names = (self.keys.waiting, self.leases, self.started, self.keys.delayed, aside(self.keys), self.keys.settled)
+        names = (self.keys.waiting, self.leases, self.started, self.keys.delayed, aside(self.keys), settled(self.keys))
         return _LOOK(names, self.group, self.name, self._lease_ms, int(self.fresh), most, after, int(sweep))
 
     def read(self, most: int, block: float | None = None) -> Command:
@@ -108,15 +112,11 @@ class Owner:
 
     def ack(self, ids: Sequence[bytes], *, count: bool = True) -> Command:
         """Done. count: as settled events."""
-        names = (self.keys.waiting, self.leases, self.started, self.keys.settled)
-        return _ACK(names, self.group, self.name, int(count), *ids)
+        return _ACK(self._names, self.group, self.name, int(count), *ids)
 
     def move(self, copies: Sequence[Copy], to: Keys, *, leaving: bool) -> Command:
         """Done, and on as these copies. leaving: they are settled events."""
-        names = (
-            self.keys.waiting, self.leases, self.started, self.keys.settled,
-            to.waiting, to.delayed, to.bell, to.seq, aside(to),
-        )  # fmt: skip
+        names = (*self._names, to.waiting, to.delayed, to.bell, to.seq, aside(to))
         arguments: list[Argument] = []
         for copy in copies:
             arguments += (copy.delivery.receipt.id, copy.delay_ms, copy.only, copy.event)
@@ -132,15 +132,13 @@ class Owner:
 
     def leave(self, name: str, keep: Iterable[bytes] = ()) -> Command:
         """Hand back all that is pending under a name of ours, but for these ids."""
-        names = (self.keys.waiting, self.leases, self.started, self.keys.settled)
-        return _LEAVE(names, self.group, name, *keep)
+        return _LEAVE(self._names, self.group, name, *keep)
 
     async def reap(self, link: Link) -> None:
         """Hand back what dead owners hold."""
-        names = (self.keys.waiting, self.leases, self.started, self.keys.settled)
         more = True
         while more:
-            [more] = await link.call(_REAP(names, self.group, self._lease_ms))
+            [more] = await link.call(_REAP(self._names, self.group, self._lease_ms))
 
     # -- what was handed out
 
@@ -211,6 +209,11 @@ def ids_of(deliveries: Iterable[Delivery]) -> list[bytes]:
 def aside(keys: Keys) -> str:
     """For each group, how many of the delayed events are copies for it alone."""
     return keys.beside("aside")
+
+
+def settled(keys: Keys) -> str:
+    """For each group, how many events it has settled. Not where a list counts them: its name may become a stream's."""
+    return keys.beside("groups")
 
 
 def promote(keys: Keys) -> Command:

@@ -14,7 +14,7 @@ FORMS: dict[str, tuple[str, dict[str, str]]] = {
 }
 
 
-def formed(redis: Redis, form: str, **options: Any) -> str:
-    """The URL of a queue of this form with a name that nobody else has."""
+def formed(redis: Redis, form: str, name: str | None = None, **options: Any) -> str:
+    """The URL of a queue of this form with a name that nobody else has, or with this one."""
     scheme, given = FORMS[form]
-    return redis.queue(scheme=scheme, **given, **options)
+    return redis.queue(name, scheme=scheme, **given, **options)

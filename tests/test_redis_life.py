@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from datetime import timedelta
 
 import pytest
 
-from queues.conformance.waiting import event
+from queues.conformance.waiting import event, events, popped
 from queues.errors import ConfigurationError, QueueClosed, QueueFull
 from queues.registry import open_queue
 
@@ -78,3 +79,16 @@ async def test_a_server_without_memory_stores_nothing_with_dedup_either(redis_se
         server.admin.config_set("maxmemory", "0")
         await queue.push(event("e"))
         assert await queue.size() == 2, "it was not noted as stored either"
+
+
+@pytest.mark.parametrize("order", ["list stream", "stream list", "keyed stream", "stream keyed"])
+async def test_a_name_that_was_drained_may_be_used_for_another_form(redis: Redis, order: str) -> None:
+    """What a list or a stream leaves beside its key is nothing to the other."""
+    name = f"q-{uuid.uuid4().hex[:12]}"
+    for form in order.split():
+        async with open_queue(formed(redis, form, name)) as queue:
+            await queue.push_many([*events(3, key="k"), event("later", not_before=queue.clock.now())])
+            assert await queue.ack_many(await popped(queue, 4, "it is handed out", 10)) == []
+            stats = await queue.stats()
+            assert (stats.waiting, stats.in_flight, stats.delayed, stats.settled) == (0, 0, 0, 4)
+        redis.admin.delete(name)  # a stream stays when it is empty

@@ -368,7 +368,8 @@ async def test_the_memory_of_a_stream_does_not_grow_with_what_went_through(strea
             done += len(batch)
             await queue.ack_many(batch)
     assert streams.length() == 100
-    assert streams.admin.memory_usage(streams.name) <= 1.1 * before + 4096
+    node = 4096  # bytes; the first and the last one may be half empty
+    assert streams.admin.memory_usage(streams.name) <= 1.1 * before + 2 * node
 
 
 @pytest.mark.parametrize("how", ["the group", "the stream"])
@@ -414,7 +415,7 @@ async def test_a_group_that_was_removed_is_gone_from_all_figures_at_the_next_loo
         assert parts < 4, "some thousands at a time, so that others get their turn"
     assert (stats.in_flight, stats.settled) == (1, 3009)
     assert [one for one, _ in streams.admin.xrange(streams.name)] == [held[0].receipt.id]
-    assert streams.admin.hkeys(streams.key("settled")) == [b"ours"]
+    assert streams.admin.hkeys(streams.key("groups")) == [b"ours"]
     assert not streams.admin.exists(streams.key("leases:theirs"), streams.key("started:theirs"))
     assert await ours.ack_many(held[:1]) == []
 

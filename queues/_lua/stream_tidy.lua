@@ -65,7 +65,7 @@ end
 -- others from removing something, the hash `settled` has a field.
 local function tidy(stream, groups, settled)
   trim(stream, groups)
-  local is_there, beside = {}, string.sub(settled, 1, -8)
+  local is_there, beside = {}, string.match(settled, '^.*:')
   for _, group in ipairs(groups) do
     is_there[group['name']] = true
   end
