@@ -110,7 +110,8 @@ class Writer:
             found = queue_error(error, self._brokers, unknown=False)
             batch.finish(dict.fromkeys(range(len(batch.records)), found))
         else:
-            self._fill(batch, range(len(batch.records)))
+            with self._network.gathering():
+                self._fill(batch, range(len(batch.records)))
 
     def _fill(self, batch: Batch, indexes: Iterable[int]) -> None:
         producer, records, futures, places = self._producer, batch.records, batch.futures, batch.places
@@ -229,7 +230,8 @@ class Writer:
     def _connect(self, limit: int) -> None:
         settings = self._brokers.producer(limit)
         self._producer = connected(KafkaProducer, settings, topics={self._topic, *self._limits})
-        self._cluster = settings["kafka_client"].cluster
+        self._network = settings["kafka_client"]
+        self._cluster = self._network.cluster
         self._broken = False
 
     def _leave(self) -> None:
