@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from attrs import define, field
 
@@ -36,6 +36,14 @@ class Owner(Protocol):
         """Nothing more comes."""
 
 
+class Standing(NamedTuple):
+    """Of one partition: the next offset to come, how many are here and unfinished, how many of these are handed out."""
+
+    next: int
+    unfinished: int
+    popped: int
+
+
 @define(eq=False)
 class Books:
     """Whoever reads or writes a ledger has the lock, for microseconds. bytes_waiting: read, and not popped."""
@@ -55,6 +63,14 @@ class Books:
             for partition in partitions:
                 if (ledger := self.ledgers.pop(partition, None)) is not None:
                     ledger.over = True
+
+    def standing(self) -> dict[int, Standing]:
+        """By number, the partitions of a topic that are ours."""
+        with self.lock:
+            return {
+                partition.partition: Standing(ledger.high, ledger.unfinished, len(ledger.popped))
+                for partition, ledger in self.ledgers.items()
+            }
 
     def foreign_to(self, member: str) -> list[TopicPartition]:
         """Those that were ours as somebody else: the group has expelled us meanwhile, and let us in again."""

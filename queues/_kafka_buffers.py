@@ -98,11 +98,6 @@ class Buffers:
                 buffer = self._buffers[ledger] = Buffer(partition, ledger, deque())
             self._extend(buffer, new)
 
-    def partition_of(self, ledger: Ledger) -> int:
-        """Whose books these are, by number."""
-        number: int = self._buffers[ledger].partition.partition
-        return number
-
     def topics(self) -> dict[Ledger, str]:
         """Whose books these are."""
         return {ledger: buffer.partition.topic for ledger, buffer in self._buffers.items()}

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from ._kafka_books import Records
+from ._kafka_books import Books, Records
 from ._kafka_buffers import Buffers, Read
 from ._kafka_membership import Membership
 from ._kafka_poll import Poller, Subscription
-from ._parking import Parking
-from .clock import Alarm, Clock, patience
+from ._kafka_pops import Pops
+from ._kafka_waits import Waits
+from .clock import Clock, patience
 from .errors import QueueClosed
 from .message import Delivery, Nack
 
@@ -23,21 +23,11 @@ _WAIT = 1.0
 """Seconds after which a pop comes back with nothing."""
 _LEAVING = 10.0
 """Seconds to wait for the thread to leave the group; it goes on without us."""
-_BATCH = 500
-_SOON = 1.0
-
-
-class Standing(NamedTuple):
-    """Of one partition: the next offset to come, how many are here and unfinished, how many of these are handed out."""
-
-    next: int
-    unfinished: int
-    popped: int
 
 
 class Consumer:
     """One member of a group, from the first pop on. keyed: a retry holds its key. read: makes deliveries. meaning: of
-    what the client raised.
+    what the client raised. waits: what is here and not due.
     """
 
     def __init__(
@@ -45,18 +35,16 @@ class Consumer:
         keyed: bool, meaning: Callable[[Exception], Exception],
     ) -> None:  # fmt: skip
         self._poller = Poller(subscription, self, clock)
-        self._clock, self._keyed, self._meaning = clock, keyed, meaning
+        self.books: Books = self._poller.books
+        self._meaning, self._name = meaning, subscription.topics[0]
         self._loop = asyncio.get_running_loop()
-        self._buffers = Buffers(self._poller.books, read, self._may_pass)
-        self.membership: Membership = Membership(
-            self._poller, float("inf") if subscription.partitions else subscription.lease, clock
-        )
-        self._parking = Parking()
-        self._alarm: Alarm | None = None
-        self._pops: deque[asyncio.Future[None]] = deque()
+        self.waits: Waits = Waits(self.books, self._put_back, clock, keyed=keyed)
+        self._buffers = Buffers(self.books, read, self.waits.may_pass)
+        lease = float("inf") if subscription.partitions else subscription.lease
+        self.membership: Membership = Membership(self._poller, lease, clock)
+        self._pops = Pops()
         self._error: Exception | None = None
         self._ended: asyncio.Future[None] = self._loop.create_future()
-        self._name = subscription.topics[0]
         self.began: bool = False
         self.stopped: bool = False
 
@@ -73,10 +61,10 @@ class Consumer:
         self._check_open()
         self.begin()
         if not (batch := self._buffers.take(limit)):
-            await self._arrival()
+            await self._pops.wait(_WAIT)
+            self._check_open()
             batch = self._buffers.take(limit)
-        if self._pops and self._buffers:
-            self._wake()
+        self._wake()
         if self._buffers.held_up:
             self._poller.prove()
         if not batch and self._error is not None:
@@ -84,39 +72,12 @@ class Consumer:
             raise self._meaning(error)
         return batch
 
-    async def _arrival(self) -> None:
-        turn: asyncio.Future[None] = self._loop.create_future()
-        self._pops.append(turn)
-        try:
-            async with patience(_WAIT):
-                await turn
-        except TimeoutError:
-            pass
-        except asyncio.CancelledError:
-            if turn.done():
-                self._wake()  # what it was woken for is left to the next
-            raise
-        finally:
-            if not turn.done():
-                self._pops.remove(turn)
-        self._check_open()
-
-    def _may_pass(self, delivery: Delivery) -> bool:
-        """Not while it is not due, or a retry holds its key."""
-        message = delivery.message
-        if message is not None and message.not_before is not None:
-            later = message.not_before.timestamp() - self._clock.wall()
-            if later > 0:
-                self._park(Nack(delivery, later), keyed=False)
-                return False
-        return bool(self._parking.let_pass([delivery]))
-
     # -- settled
 
     async def finish(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Done with these. Returns those that were not ours any more. Raises QueueUnavailable."""
         await self.membership.sure()
-        with self._poller.books.lock:
+        with self.books.lock:
             lost = [one for one in deliveries if not one.receipt.ledger.finish(one.receipt.offset)]
         self._poller.go_on()
         return lost
@@ -127,21 +88,21 @@ class Consumer:
         """
         await self.membership.sure()
         ours: list[Nack] = []
-        with self._poller.books.lock:
+        with self.books.lock:
             for nack in nacks:
                 ledger, offset = nack.delivery.receipt
                 if ledger.give_back(offset, settled=settled):
                     ours.append(nack)
         for nack in ours:
             if nack.delay > 0:
-                self._park(Nack(_changed(nack), nack.delay), keyed=self._keyed)
+                self.waits.add(Nack(_changed(nack), nack.delay))
         self._put_back([_changed(nack) for nack in ours if nack.delay <= 0])
         kept = {nack.delivery for nack in ours}
         return [nack.delivery for nack in nacks if nack.delivery not in kept]
 
     async def started(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Returns once the broker knows that these are about to run: those that were not ours any more."""
-        with self._poller.books.lock:
+        with self.books.lock:
             ours = [one for one in deliveries if one.receipt.ledger.started(one.receipt.offset)]
         if ours:
             await self.membership.proof()
@@ -153,7 +114,7 @@ class Consumer:
         return self._lost_of(deliveries)
 
     def _lost_of(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        with self._poller.books.lock:
+        with self.books.lock:
             return [one for one in deliveries if not one.receipt.ledger.holds(one.receipt.offset)]
 
     # -- looked at
@@ -168,55 +129,22 @@ class Consumer:
         self._poller.most = most
         self._poller.go_on()
 
-    @property
-    def parked(self) -> int:
-        """How many wait here for their time."""
-        return len(self._parking)
-
     def crowded(self) -> set[str]:
         """The topics of which so many wait that no more are read, although nothing is due soon."""
-        due = self._parking.earliest()
-        return set() if due is None or due - self._clock.monotonic() < _SOON else self._poller.full
+        return self._poller.full if self.waits.idle_for_now() else set()
 
     def take_farthest(self, topic: str) -> list[Delivery]:
         """Of what waits of this topic, the half that is due last."""
         topics = self._buffers.topics()
-        taken = self._parking.take_farthest(lambda one: topics.get(one.receipt.ledger) == topic)
-        with self._poller.books.lock:
-            for delivery in taken:
-                delivery.receipt.ledger.take(delivery.receipt.offset)
-        return taken
-
-    def waiting_retries(self) -> list[Nack]:
-        """What was handed back and waits for its time, with the seconds that are left to it; handed out once more."""
-        now = self._clock.monotonic()
-        retries = [
-            Nack(nack.delivery, max(0.0, due - now))
-            for due, nack in self._parking.waits()
-            if nack.delivery.expect().not_before is None
-        ]
-        with self._poller.books.lock:
-            for nack in retries:
-                nack.delivery.receipt.ledger.take(nack.delivery.receipt.offset)
-        return retries
-
-    def standing(self) -> dict[int, Standing]:
-        """By number, the partitions of the topic that are ours."""
-        with self._poller.books.lock:
-            return {
-                partition.partition: Standing(ledger.high, ledger.unfinished, len(ledger.popped))
-                for partition, ledger in self._poller.books.ledgers.items()
-            }
+        return self.waits.take_farthest(lambda one: topics.get(one.receipt.ledger) == topic)
 
     # -- the end
 
     def stop(self) -> None:
         """Hand out nothing more: whoever pops gets QueueClosed. What is held can be settled. Idempotent."""
         self.stopped = True
-        if self._alarm is not None:
-            self._alarm.cancel()
-        while self._pops:
-            self._wake_one()
+        self.waits.stop()
+        self._pops.wake_all()
 
     async def close(self) -> None:
         """Leave the group in good order, so that what is not settled goes to others. Idempotent."""
@@ -235,10 +163,9 @@ class Consumer:
         if self.stopped:
             raise QueueClosed("the queue is closed")
 
-    # -- from the thread
+    # -- from the thread; see `_kafka_books.Owner`
 
     def deliver(self, records: Records) -> None:
-        """See `_kafka_books.Owner`, here and below."""
         self._soon(self._received, records)
 
     def changed(self) -> None:
@@ -265,8 +192,7 @@ class Consumer:
 
     def _drop_lost(self) -> None:
         self._buffers.drop_lost()
-        gone = [one for one in self._parking.deliveries() if one.receipt.ledger.over or one.receipt.ledger.leaving]
-        self._put_back(self._parking.drop(gone))
+        self.waits.drop_lost()
 
     def _is_proved(self, began: float) -> None:
         self._error = None
@@ -285,37 +211,11 @@ class Consumer:
 
     def _wake(self) -> None:
         if self._pops and (self._buffers or self._error is not None):
-            self._wake_one()
-
-    def _wake_one(self) -> None:
-        while self._pops:
-            turn = self._pops.popleft()
-            if not turn.done():
-                turn.set_result(None)
-                return
-
-    # -- what comes again
+            self._pops.wake()
 
     def _put_back(self, deliveries: Sequence[Delivery]) -> None:
         self._buffers.put_back(deliveries)
         self._wake()
-
-    def _park(self, nack: Nack, *, keyed: bool) -> None:
-        self._parking.add(self._clock.monotonic() + nack.delay, nack, keyed=keyed)
-        self._set_alarm()
-
-    def _set_alarm(self) -> None:
-        if self._alarm is not None:
-            self._alarm.cancel()
-            self._alarm = None
-        due = self._parking.earliest()
-        if due is not None and not self.stopped:
-            self._alarm = self._clock.call_at(due, self._ring)
-
-    def _ring(self) -> None:
-        due = self._parking.due(self._clock.monotonic(), _BATCH)
-        self._put_back([nack.delivery for nack in due] + self._parking.free_keys(due))
-        self._set_alarm()
 
 
 def _changed(nack: Nack) -> Delivery:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Sequence
 from functools import partial
@@ -17,7 +18,7 @@ from ._kafka_poll import Subscription
 from ._kafka_producer import Producer
 from ._kafka_topics import HORIZONS, movers_of
 from ._kafka_wire import Record
-from .clock import Clock
+from .clock import Clock, patience
 from .errors import QueueClosed, QueueError
 from .message import UNLIMITED, Delivery, Message, Nack
 
@@ -70,8 +71,9 @@ class DelayTopics:
         """What is under way is settled first: it would be moved twice. Idempotent."""
         if self._moving is not None and self._consumer is not None:
             self._consumer.stop()
-            await asyncio.wait([self._moving], timeout=_END)
-            self._moving.cancel()
+            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+                async with patience(_END):
+                    await self._moving
             await self._consumer.close()
 
     def _topic_of(self, message: Message) -> str:

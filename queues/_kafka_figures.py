@@ -32,20 +32,20 @@ class Figures:
         """In full."""
         topic = self._brokers.topic
         left = await self._look.left(topic, self._group)
-        standing = self._consumer.standing()
+        standing = self._consumer.books.standing()
         waiting = self._waiting(left)
         return QueueStats(
             waiting,
             in_flight=sum(one.popped for one in standing.values()),
-            delayed=self._consumer.parked + await self._delayed(),
+            delayed=len(self._consumer.waits) + await self._delayed(),
             dead=await self._dead(),
             oldest_age=await self._age(left) if waiting else None,
             settled=self._settled(left),
         )
 
     def _waiting(self, left: Mapping[int, Left]) -> int:
-        standing = self._consumer.standing()
-        count = -self._consumer.parked
+        standing = self._consumer.books.standing()
+        count = -len(self._consumer.waits)
         for number, one in left.items():
             ours = standing.get(number)
             if ours is None:
@@ -56,7 +56,7 @@ class Figures:
         return max(0, count)
 
     def _settled(self, left: Mapping[int, Left]) -> int:
-        standing = self._consumer.standing()
+        standing = self._consumer.books.standing()
         return sum(
             standing[number].next - standing[number].unfinished if number in standing else one.low + one.ahead
             for number, one in left.items()

@@ -4,22 +4,24 @@ from __future__ import annotations
 
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
 from . import _kafka_wire
-from ._kafka_buffers import Place
 from ._kafka_consumer import Consumer
 from ._kafka_delay import DelayTopics
 from ._kafka_errors import meaning
 from ._kafka_figures import Figures
+from ._kafka_groups import GroupReader
 from ._kafka_look import Look
 from ._kafka_options import GROUP, Brokers, KafkaOptions, located
 from ._kafka_poll import Subscription
 from ._kafka_producer import Producer
+from ._kafka_retries import Retries
+from ._kafka_take import take
 from ._kafka_topics import readers_of
 from .base import Capability, MessageQueue, QueueStats, name_of
 from .errors import PushFailed, QueueClosed, QueueError
@@ -27,11 +29,6 @@ from .message import Delivery, Message, Nack
 from .url import DEAD, QueueURL
 
 log: Final = logging.getLogger("notification.queues")
-
-_NEAR = 10.0
-"""Seconds for which a retry without a key waits here; a longer one waits in a topic."""
-_PAGE = 500
-_ALL = 1 << 31
 
 
 class KafkaQueue(MessageQueue):
@@ -54,7 +51,6 @@ class KafkaQueue(MessageQueue):
         self._brokers, self._topic = brokers, brokers.topic
         self._holds_letters = brokers.topic.endswith(f".{DEAD}")
         self._group = readers_of(self._topic) if self._holds_letters else brokers.group
-        self._mark = f'"forgroup":"{self._group}"'.encode()
         self._state = "not open yet"
 
     @classmethod
@@ -90,11 +86,16 @@ class KafkaQueue(MessageQueue):
             topics=[self._topic], partitions=self._brokers.partitions or (),
             most=options.unsettled, lease=options.session_timeout,
         )  # fmt: skip
+        self._reader = GroupReader(self._group, self.limits, every=self._holds_letters)
         self._consumer = Consumer(
-            subscription, self._read, self.clock,
+            subscription, self._reader, self.clock,
             keyed=Capability.KEYED in self.capabilities, meaning=partial(meaning, brokers=self._brokers, unknown=False),
         )  # fmt: skip
         self._delay = DelayTopics(self._brokers, producer, self.clock)
+        self._retries = Retries(
+            self._consumer, self._delay, self.clock,
+            group=self._group, keyed=Capability.KEYED in self.capabilities, stays=self._holds_letters,
+        )  # fmt: skip
         self._figures = Figures(self._look, self._consumer, self._brokers, self._group, self.clock)
         self._state = "open"
 
@@ -109,19 +110,14 @@ class KafkaQueue(MessageQueue):
             self._state = "closed"
             return
         self._state = "closed"
-        await self._keep_retries()
+        try:
+            await self._retries.keep()
+        except QueueError as error:
+            log.warning("retries begin anew, with their first attempt: %s", error, extra={"queue": name_of(self)})
         await self._delay.close()
         await self._consumer.close()
         await self._producer.close()
         self._look.close()
-
-    async def _keep_retries(self) -> None:
-        """Retries without a key wait on in a topic; those with one stay in their places, and begin anew."""
-        retries = [nack for nack in self._consumer.waiting_retries() if self._may_leave_its_place(nack)]
-        try:
-            await self._send_away(retries)
-        except QueueError as error:
-            log.warning("retries begin anew, with their first attempt: %s", error, extra={"queue": name_of(self)})
 
     def _begin(self) -> None:
         self._consumer.begin()
@@ -169,37 +165,13 @@ class KafkaQueue(MessageQueue):
         self._begin()
         return await self._consumer.pop(limit)
 
-    def _read(self, record: Any, place: Place, times: int) -> Delivery | None:
-        """None: no event, or one that another group has to do again."""
-        value = record.value
-        if value is not None and not self._holds_letters and b'"forgroup":' in value and self._mark not in value:
-            delivery = _kafka_wire.delivery_of(record, place, times, self.limits)
-            if delivery is not None and delivery.message is not None and delivery.message.group is not None:
-                return None
-        return _kafka_wire.delivery_of(record, place, times, self.limits)
-
     async def take(self, match: Callable[[Message], bool], limit: int) -> list[Delivery]:
         """Of the partitions that are ours. What does not match is held meanwhile."""
         self._check_open()
         left = await self._look.left(self._topic, self._group)
         if not any(one.count for one in left.values()):
             return []
-        taken: list[Delivery] = []
-        others: list[Delivery] = []
-        until = self.clock.monotonic() + 2 * self._brokers.options.session_timeout
-        self._consumer.most = _ALL
-        try:
-            while len(taken) < limit and self.clock.monotonic() < until:
-                for delivery in (batch := await self._consumer.pop(_PAGE)):
-                    wanted = len(taken) < limit and delivery.message is not None and match(delivery.message)
-                    (taken if wanted else others).append(delivery)
-                standing = self._consumer.standing()
-                if not batch and standing and all(one.next >= left[n].end for n, one in standing.items() if n in left):
-                    break
-        finally:
-            self._consumer.most = self._brokers.options.unsettled
-        await self.release(others)
-        return taken
+        return await take(self._consumer, left, match, limit)
 
     # -- settled
 
@@ -210,38 +182,7 @@ class KafkaQueue(MessageQueue):
     async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:
         """A retry with a key waits in its place, one without waits here for a while, or else in a topic."""
         self._check_open()
-        away = [index for index, nack in enumerate(nacks) if nack.delay > _NEAR and self._may_leave_its_place(nack)]
-        if not away:
-            return await self._consumer.give_back(nacks, settled=True)
-        here = [nack for index, nack in enumerate(nacks) if index not in set(away)]
-        lost = await self._consumer.give_back(here, settled=True)
-        try:
-            return lost + await self._send_away([nacks[index] for index in away])
-        except PushFailed as failed:
-            raise PushFailed({away[index]: error for index, error in failed.errors.items()}) from failed
-
-    async def _send_away(self, nacks: Sequence[Nack]) -> list[Delivery]:
-        """Each waits on as a copy in a topic; returns those that were not ours any more."""
-        if not nacks:
-            return []
-        lost = await self._consumer.lost_of([nack.delivery for nack in nacks])
-        ours = [nack for nack in nacks if nack.delivery not in lost]
-        errors = await self._delay.store([self._copy_of(nack) for nack in ours], None) if ours else {}
-        lost += await self._consumer.finish([nack.delivery for at, nack in enumerate(ours) if at not in errors])
-        if errors:
-            raise PushFailed({nacks.index(ours[at]): error for at, error in errors.items()})
-        return lost
-
-    def _may_leave_its_place(self, nack: Nack) -> bool:
-        message = nack.message or nack.delivery.message
-        if message is None or self._holds_letters:
-            return False
-        return message.key is None or Capability.KEYED not in self.capabilities
-
-    def _copy_of(self, nack: Nack) -> Message:
-        message = nack.message or nack.delivery.expect()
-        due = self.clock.now() + timedelta(seconds=nack.delay)
-        return attrs.evolve(message, not_before=due, group=self._group)
+        return await self._retries.nack(nacks)
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
         self._check_open()
@@ -282,6 +223,5 @@ class KafkaQueue(MessageQueue):
             if delivery is None:
                 continue
             message = delivery.expect()
-            theirs = message.group not in {None, self._group} and not self._holds_letters
-            if not theirs and not (isinstance(since, datetime) and message.time < since):
+            if self._reader.takes(message) and not (isinstance(since, datetime) and message.time < since):
                 yield message
