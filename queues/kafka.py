@@ -25,7 +25,7 @@ from ._kafka_take import take
 from ._kafka_topics import readers_of
 from .base import Capability, MessageQueue, QueueStats, name_of
 from .errors import PushFailed, QueueClosed, QueueError
-from .message import Delivery, Message, Nack
+from .message import EPOCH, Delivery, Message, Nack
 from .url import DEAD, QueueURL
 
 log: Final = logging.getLogger("notification.queues")
@@ -223,5 +223,10 @@ class KafkaQueue(MessageQueue):
             if delivery is None:
                 continue
             message = delivery.expect()
-            if self._reader.takes(message) and not (isinstance(since, datetime) and message.time < since):
+            if self._reader.takes(message) and not _is_older(message, since):
                 yield message
+
+
+def _is_older(message: Message, since: datetime | str | None) -> bool:
+    """What has no time of its own is as new as its topic says."""
+    return isinstance(since, datetime) and message.time is not EPOCH and message.time < since

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -107,6 +107,14 @@ async def test_kcat_reads_what_we_dispatch(kafka: Kafka) -> None:
         "specversion": "1.0", "type": "witness.seen", "source": "", "id": sent[2].id, "time": "", "partitionkey": "k2",
         "data": {"number": 2},
     }  # fmt: skip
+
+
+async def test_what_has_no_time_of_its_own_is_found_by_that_of_its_record(kafka: Kafka) -> None:
+    """A look at the last hour shows what kcat wrote in it."""
+    topic = kafka.create()
+    produce(kafka.bootstrap, topic, REQUIRED)
+    async with open_queue(kafka.url(topic)) as queue:
+        assert [message.id async for message in queue.browse(since=datetime.now(UTC) - timedelta(hours=1))] == ["s-1"]
 
 
 async def test_kcat_puts_a_key_where_we_do_only_when_it_is_told_to(kafka: Kafka) -> None:
