@@ -152,11 +152,12 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client 
     def _limit(self, connection: Any, timeout_ms: float | None) -> None:
         seconds = _SETUP_SECONDS if timeout_ms is None else min(_SETUP_SECONDS, timeout_ms / 1000)
 
-        def give_up() -> None:
+        async def give_up() -> None:
+            await self._loop.sleep(seconds)
             if not connection.init_future.is_done:
                 connection.close(client.KafkaTimeoutError(f"no answer within {seconds:.1f} s"))
 
-        alarm = self._loop.call_later(seconds, give_up)
+        alarm = self._loop.call_soon(give_up)
         connection.init_future.add_both(lambda _: self._loop.cancel(alarm))
 
     def _failed(self, node_id: Any, error: BaseException) -> None:

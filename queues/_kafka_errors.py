@@ -61,14 +61,15 @@ def meaning(error: BaseException, brokers: Brokers, *, unknown: bool, opening: b
     if isinstance(error, NotificationError):
         return error
     causes = [*causes_of(error)]
-    why = escape(_said(causes), 300)
+    last = _last(causes)
+    why = escape(str(last) or type(last).__name__, 300)
     if bad := _known(causes[:1], _BAD_EVENT):
         return CorruptMessage(f"{brokers.name} {bad} ({why})")
     trust = next((cause for cause in causes if isinstance(cause, ssl.SSLError)), None)
     forever = _distrust(trust) if trust else _known(causes, _NEVER_HEALS)
     if forever and opening:
         return ConfigurationError(f"{brokers.name} {forever} ({why})")
-    text = forever or _known(causes, _HEALS) or _unnamed(error, why, opening=opening)
+    text = forever or _known(causes, _HEALS) or _unnamed(last)
     return QueueUnavailable(f"{brokers.name} {text} ({why})", may_have_been_stored=unknown)
 
 
@@ -97,10 +98,9 @@ def no_topic(brokers: Brokers, topic: str) -> str:
     return f"{brokers.name} has no topic {escape(topic)!r}; `{brokers.create}` makes it"
 
 
-def _said(causes: list[BaseException]) -> str:
+def _last(causes: list[BaseException]) -> BaseException:
     """The last word of the client, and where it only says that it gave up, why."""
-    texts = [str(cause) or type(cause).__name__ for cause in causes]
-    return texts[0] if len(texts) == 1 or not isinstance(causes[0], client.KafkaTimeoutError) else texts[1]
+    return causes[1] if isinstance(causes[0], client.KafkaTimeoutError) and len(causes) > 1 else causes[0]
 
 
 def _known(causes: list[BaseException], table: _Known) -> str | None:
@@ -111,10 +111,10 @@ def _known(causes: list[BaseException], table: _Known) -> str | None:
     return None
 
 
-def _unnamed(error: BaseException, why: str, *, opening: bool) -> str:
-    if "socket disconnected" in why:
+def _unnamed(error: BaseException) -> str:
+    if "socket disconnected" in str(error):
         return "hangs up on us; it may want ?tls=true, or ?sasl="
-    if isinstance(error, client.KafkaTimeoutError) and not opening:
+    if isinstance(error, client.KafkaTimeoutError | client.RequestTimedOutError):
         return "gave no answer in time"
     return "refused what was asked" if isinstance(error, client.BrokerResponseError) else "can't be reached"
 

@@ -13,7 +13,10 @@ SETTING: Final = "notification://direct"
 
 
 class _DataFirst(socket):
-    """The client drops what arrived together with the end of a connection: why a login was refused, for one."""
+    """The client drops what arrived together with the end of a connection: why a login was refused, for one.
+
+    And it leaves sockets that did not get far to the garbage collector, which complains of those that are open.
+    """
 
     _has_read = False
 
@@ -24,6 +27,9 @@ class _DataFirst(socket):
             raise BlockingIOError
         self._has_read = bool(data)
         return data
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class TLSSocket(_DataFirst, ssl.SSLSocket):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import random
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
@@ -17,7 +16,7 @@ from ._kafka_client import KafkaProducer, client
 from ._kafka_connect import connected
 from ._kafka_errors import ERRORS, blames_events, meaning, queue_error
 from ._kafka_options import Brokers
-from ._kafka_partition import partition_of
+from ._kafka_spread import Spread
 from ._kafka_target import limit_of
 from ._kafka_wire import HEADERS, Record
 from .clock import Clock
@@ -48,7 +47,7 @@ class Writer:
         self._cluster: Any = None
         self._broken = self._closed = False
         self._limits: dict[str, int] = {}
-        self._turn = random.randrange(1 << 16)  # noqa: S311 - so that not all processes begin with the same partition
+        self._spread = Spread(brokers.options.partitioner)
         self._failure: tuple[float, Exception] | None = None
 
     # -- called in an event loop
@@ -173,27 +172,10 @@ class Writer:
     # -- where to
 
     def _places(self, batch: Batch) -> Sequence[int]:
-        """The partition of each record."""
-        count, kind = self._count(batch.topic), self._brokers.options.partitioner
-        if kind == "key":
-            spot = self._next_spot(batch.topic, count)
-            return [
-                partition if partition is not None else spot if key is None else partition_of(key, count)
-                for _, key, partition in batch.records
-            ]
-        spots = range(self._turn, self._turn + len(batch.records))
-        self._turn = spots.stop
-        choose = random.randrange  # no secret hangs on it
-        return [
-            partition if partition is not None else choose(count) if kind == "random" else spot % count
-            for spot, (_, _, partition) in zip(spots, batch.records, strict=True)
-        ]
-
-    def _next_spot(self, topic: str, count: int) -> int:
-        """For the events without a key of a batch: the next partition that has a leader."""
-        self._turn += 1
-        led: list[int] = sorted(self._cluster.available_partitions_for_topic(topic) or range(count))
-        return led[self._turn % len(led)]
+        count = self._count(batch.topic)
+        return self._spread.places(
+            batch.records, count, self._cluster.available_partitions_for_topic(batch.topic) or ()
+        )
 
     def _count(self, topic: str) -> int:
         """Asked for each batch: partitions may be added, and a topic removed."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import random
+import socket
 import threading
 import time
 from collections import Counter
@@ -274,6 +275,16 @@ async def test_no_broker_is_told_with_the_addresses_that_were_tried() -> None:
     assert f"kafka://127.0.0.1:{one},127.0.0.1:{two} can't be reached" in text
     assert "ECONNREFUSED" in text
     assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("tls", ["false", "true"])
+async def test_a_host_that_does_not_answer_is_given_up_after_the_connect_timeout(tls: str) -> None:
+    """It takes connections and says nothing, with TLS or without."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"kafka://127.0.0.1:{silent.getsockname()[1]}/x?connect_timeout=300ms&tls={tls}"
+        began = time.monotonic()
+        assert "gave no answer in time" in await unavailable(producing(url))
+        assert time.monotonic() - began < 1.5
 
 
 async def test_a_producer_that_could_not_be_opened_leaves_no_threads() -> None:
