@@ -23,7 +23,7 @@ AT_ONCE = 4
 
 
 @homes("sqlite", "list", "stream", "kafka", full_size=("keyed",))
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("runs", "grace", "longest"), [(1, 2.0, 6.0), pytest.param(100, 10.0, 30.0, marks=pytest.mark.soak)]
 )
