@@ -9,35 +9,17 @@ import shlex
 import signal
 import subprocess
 import sys
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from attrs import evolve
 
-from notification import DeadLetter, Message, open_queue
+from notification import Message, open_queue
 from queues._redis_acl import rules
 
+from .documents import DOCUMENTS, ROOT, blocks, fill
 from .kafka_server import Kafka
 from .redis_cli import redis_cli
 from .redis_server import RedisServer, Start
-
-ROOT = Path(__file__).parent.parent
-DOCUMENTS = [
-    "README.md", "MIGRATION.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "queues/README.md", "examples/README.md",
-    "examples/queue_plugin/README.md",
-]  # fmt: skip
-
-
-def blocks(language: str) -> list[tuple[str, int, str]]:
-    """Every fenced block of a language: document, line, text."""
-    found = []
-    for name in DOCUMENTS:
-        text = (ROOT / name).read_text()
-        for match in re.finditer(rf"^```{language}\n(.*?)^```$", text, re.MULTILINE | re.DOTALL):
-            found.append((name, text.count("\n", 0, match.start()) + 2, match[1]))
-    return found
-
 
 PYTHON = blocks("python")
 PROGRAMS = [block for block in PYTHON if "QueueConformance" not in block[2]]
@@ -49,7 +31,7 @@ COMMANDS = [
     for line in text.replace("\\\n", " ").splitlines()
     if line.strip() and "queue_plugin" not in name  # that package has a test of its own
 ]
-SESSIONS = [block for block in blocks("sh") if "redis-cli " in block[2]]
+SESSIONS = [block for block in blocks("sh") if block[2].startswith("redis-cli ")]
 REDIS = "localhost:6379"
 """Where the documents say that a Redis is."""
 KAFKA = "localhost:9092/orders"
@@ -123,7 +105,7 @@ def test_every_command_in_a_document_works(line: str, tmp_path: Path, request: p
     line = _at_ours(line, request)
     (tmp_path / "shop.py").write_text(PROGRAMS[0][2])
     (tmp_path / "events.ndjson").write_text('{"type": "order.shipped", "data": {"account_id": 7, "order_id": "A-1"}}\n')
-    asyncio.run(_fill(f"sqlite:///{tmp_path}/events.db"))
+    asyncio.run(fill(f"sqlite:///{tmp_path}/events.db"))
     words = shlex.split(line.replace(" ID ", " a-1 "), comments=True)
     environment = {**os.environ, "EDITOR": "sed -i s/7/8/"}
     with subprocess.Popen(
@@ -153,7 +135,7 @@ async def test_every_line_of_redis_cli_in_a_document_works(block: tuple[str, int
     url = server.queue("notification:events")
     if "XLEN" in block[2]:
         url = server.queue("notification:events", scheme="redis+stream", group="mail")
-    await _fill(url)
+    await fill(url)
     async with open_queue(url) as queue:
         await queue.push(Message(type="order.shipped", id="d", source="/shop"))
         await queue.pop()
@@ -174,7 +156,7 @@ def test_the_user_of_the_readme_may_do_what_a_queue_needs(redis_server: Start) -
     for scheme in ("redis", "redis+stream"):
         server.admin.flushdb()
         url = server.queue("notification:events", scheme=scheme)
-        asyncio.run(_fill(url.replace("://", f"://{user}:secret@")))
+        asyncio.run(fill(url.replace("://", f"://{user}:secret@")))
 
 
 def _at_ours(text: str, request: pytest.FixtureRequest) -> str:
@@ -186,24 +168,6 @@ def _at_ours(text: str, request: pytest.FixtureRequest) -> str:
         return text
     server: RedisServer = request.getfixturevalue("redis_server")()
     return text.replace(REDIS, f"127.0.0.1:{server.port}")
-
-
-async def _fill(url: str) -> None:
-    """Let an event wait in this queue, and, elsewhere than in a file, another one be delayed; two are dead."""
-    dead = DeadLetter(reason="attempts", error="ConnectionError: no answer", handler="tell_the_customer")
-    data = {"account_id": 7, "order_id": "A-1"}
-    died = [evolve(dead, time=datetime.now(UTC)), DeadLetter(reason="rejected")]
-    message = Message(type="order.shipped", id="b", source="/shop", data=data)
-    async with open_queue(url) as queue:
-        await queue.push(message)
-        await queue.release([await queue.pop()])  # a group of a stream begins with its first pop
-        if not url.startswith("sqlite"):
-            await queue.push(evolve(message, id="c", not_before=datetime.now(UTC) + timedelta(hours=1)))
-        assert queue.url is not None
-        letters = queue.url.sibling("dead")
-    async with open_queue(letters) as queue:
-        for number, why in enumerate(died, 1):
-            await queue.push(evolve(message, id=f"a-{number}", dead=why))
 
 
 def test_links_between_documents_lead_somewhere() -> None:

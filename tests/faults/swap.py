@@ -142,6 +142,20 @@ def seen(lines: Sequence[dict[str, Any]], letters: Iterable[Message]) -> Outcome
     )
 
 
+def apart(wanted: Outcome, found: Outcome) -> list[str]:
+    """What is not as wanted, one line for each event or customer."""
+    told: list[str] = []
+    for handler, ids in wanted.effects.items():
+        told += [f"{handler}: {id_} is missing or too much" for id_ in sorted(ids ^ found.effects[handler])]
+    for customer in sorted(wanted.order.keys() | found.order.keys()):
+        right, had = wanted.order.get(customer), found.order.get(customer)
+        told += [f"{customer}: {had}, not {right}"] if right != had else []
+    for id_ in sorted(wanted.dead.keys() | found.dead.keys()):
+        why, said = wanted.dead.get(id_), found.dead.get(id_)
+        told += [f"{id_}: dead of {said}, not {why}"] if why != said else []
+    return told
+
+
 # -- the service
 
 

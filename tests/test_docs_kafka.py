@@ -1,0 +1,132 @@
+"""What the documents say about Kafka is true: their commands work, and a user with the rights they name can work."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from notification import (
+    ConfigurationError,
+    Context,
+    EventDispatcher,
+    Message,
+    QueueError,
+    RetryLater,
+    RetryPolicy,
+    open_queue,
+)
+
+from .documents import blocks, fill
+from .kafka_scripts import path_with_scripts
+from .kafka_secure import NOBODY, SecureKafka
+from .kafka_server import Kafka, need_kafka
+from .kcat import BINARY
+
+FOREIGN = ("kcat ", "python -m kafka.admin", "kafka-consumer-groups.sh")
+"""Commands that are not ours."""
+LINES = [
+    line
+    for _, _, text in blocks("sh")
+    for line in text.replace("\\\n", " ").splitlines()
+    if any(command in line for command in FOREIGN)
+]
+[RIGHTS] = [text for _, _, text in blocks("sh") if "kafka-acls.sh" in text]
+PATIENCE = 30.0
+
+
+def run(line: str, directory: Path) -> str:
+    """What it prints, by the shell."""
+    environment = {**os.environ, "PATH": path_with_scripts(directory)}
+    done = subprocess.run(
+        line, shell=True, cwd=directory, env=environment, capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def line_for(line: str, kafka: Kafka, topic: str) -> str:
+    """The same about a topic and a group that nobody else has."""
+    line = re.sub(r"(-g|--group) notification", rf"\1 {topic}", line.replace("localhost:9092", kafka.bootstrap))
+    return re.sub(r"\borders\b", topic, line)
+
+
+@pytest.mark.parametrize("line", LINES)
+async def test_every_line_about_a_topic_works(line: str, kafka: Kafka, tmp_path: Path) -> None:
+    """In a topic where events wait, are delayed and dead; what reads finds something, what writes is read."""
+    if "kcat " in line and not BINARY:
+        pytest.skip("there is no kcat here")
+    if ".sh " in line:
+        need_kafka()
+    topic = kafka.create()
+    url = kafka.url(topic, group=topic)
+    await fill(url)
+    async with open_queue(url) as queue:
+        before = await queue.size()
+    printed = await asyncio.to_thread(run, line_for(line, kafka, topic).replace("kcat", BINARY or "kcat"), tmp_path)
+    async with open_queue(url) as queue:
+        assert (await queue.size() == before + 1) if " -P " in line else printed
+
+
+async def test_a_user_with_the_rights_of_the_document_may_run_a_queue(
+    kafka_secure: SecureKafka, tmp_path: Path
+) -> None:  # fmt: skip
+    """Dispatch, handle, retry, delay, let die, look at what died, handle that again; before, nothing of it."""
+    need_kafka()
+    topic = await asyncio.to_thread(kafka_secure.create)
+    url = kafka_secure.sasl("PLAIN", topic, user=NOBODY, group=topic, session_timeout="1s")
+    with pytest.raises(ConfigurationError, match="does not allow this user the topic"):
+        await open_queue(url).open()
+    for line in RIGHTS.replace("\\\n", " ").splitlines():
+        ours = line_for(line, kafka_secure, topic).replace("User:shop", f"User:{NOBODY}")
+        assert "Adding ACLs" in await asyncio.to_thread(run, ours, tmp_path)
+    await known(url)
+    shop = Shop(url)
+    async with shop.dispatcher as dispatcher:
+        await dispatcher.dispatch_many([message(name) for name in ("fine", "again", "bad")])
+        await dispatcher.dispatch(message("late"), delay=0.3)
+        await dispatcher.start()
+        await dispatcher.join()
+        assert sorted(shop.handled) == ["again", "fine", "late"]
+        assert [letter.id async for letter in dispatcher.dead_letters.browse()] == ["bad"]
+        assert (await dispatcher.stats()).dead == 1
+        [letter] = await dispatcher.dead_letters.take(lambda found: True, 9)
+        await dispatcher.dead_letters.ack_many([letter])
+        assert (await dispatcher.health()).last_error == ""
+    with pytest.raises(ConfigurationError, match="does not allow this user the topic"):
+        await open_queue(url.replace(topic, await asyncio.to_thread(kafka_secure.create))).open()
+
+
+def message(name: str) -> Message:
+    return Message(type="rights.tried", id=name, source="/rights", key=name)
+
+
+class Shop:
+    """A service of somebody who may do little."""
+
+    def __init__(self, url: str) -> None:
+        self.handled: list[str] = []
+        self.dispatcher = EventDispatcher(url, retry=RetryPolicy(attempts=1))
+        self.dispatcher.on("rights.*")(self.handle)
+
+    async def handle(self, message: Message, ctx: Context) -> None:
+        if message.id == "bad":
+            raise ValueError(message.id)
+        if message.id == "again" and ctx.attempt == 1:
+            raise RetryLater(0.05)
+        self.handled.append(message.id)
+
+
+async def known(url: str) -> None:
+    """Rights are known to the broker a moment after they were given."""
+    async with asyncio.timeout(PATIENCE):
+        while True:
+            with contextlib.suppress(QueueError, ConfigurationError):
+                async with open_queue(url):
+                    return
+            await asyncio.sleep(0.1)
