@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from typing import Any
 
 with warnings.catch_warnings():
     # on Python 3.11 and 3.12 it reads its schemas in a way that is deprecated there
@@ -11,7 +12,7 @@ with warnings.catch_warnings():
     from kafka import errors as client
     from kafka.admin import ConfigResource, ConfigResourceType, NewPartitions, NewTopic
     from kafka.codec import has_lz4, has_snappy, has_zstd
-    from kafka.consumer.subscription_state import AsyncConsumerRebalanceListener  # pyright: ignore[reportAttributeAccessIssue]  # it is there
+    from kafka.consumer import subscription_state
     from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
     from kafka.future import Future
     from kafka.net.compat import KafkaNetClient
@@ -23,9 +24,11 @@ with warnings.catch_warnings():
     from kafka.protocol.consumer.offsets import IsolationLevel, OffsetSpec
     from kafka.structs import OffsetAndMetadata, TopicPartition
 
+RebalanceListener: Any = vars(subscription_state)["AsyncConsumerRebalanceListener"]
+"""Pyright takes the part of the file where it stands for unreachable."""
+
 __all__ = [
     "AbstractTokenProvider",
-    "AsyncConsumerRebalanceListener",
     "ConfigResource",
     "ConfigResourceType",
     "CooperativeStickyAssignor",
@@ -42,6 +45,7 @@ __all__ = [
     "NewTopic",
     "OffsetAndMetadata",
     "OffsetSpec",
+    "RebalanceListener",
     "ResponseClassRegistry",
     "TopicPartition",
     "client",

@@ -11,6 +11,7 @@ from .clock import Clock
 
 _EACH = 0.05
 """Seconds between two commits."""
+_PASSES = (client.RebalanceInProgressError, client.RetriableError)  # pyright: ignore[reportAttributeAccessIssue]  # its stubs are of an older client
 _AFTER_REFUSAL = 0.2
 _REFUSED = 3.0
 """Seconds after which whoever pops is told that commits are refused."""
@@ -90,7 +91,7 @@ class Commits:
         if error is not None and not isinstance(error, client.KafkaError):
             raise error
         self._next_at = now + _AFTER_REFUSAL
-        if error is None or isinstance(error, client.RetriableError | client.RebalanceInProgressError):
+        if error is None or isinstance(error, _PASSES):
             return
         self._refused_at = now if self._refused_at is None else self._refused_at
         if now - self._refused_at > _REFUSED:

@@ -71,9 +71,10 @@ class DelayTopics:
         """What is under way is settled first: it would be moved twice. Idempotent."""
         if self._moving is not None and self._consumer is not None:
             self._consumer.stop()
-            with contextlib.suppress(TimeoutError, asyncio.CancelledError):
+            with contextlib.suppress(TimeoutError):
                 async with patience(_END):
-                    await self._moving
+                    await asyncio.wait([self._moving])
+            self._moving.cancel()
             await self._consumer.close()
 
     def _topic_of(self, message: Message) -> str:

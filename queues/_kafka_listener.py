@@ -8,13 +8,13 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from ._kafka_books import Books, Offsets, Owner
-from ._kafka_client import AsyncConsumerRebalanceListener, TopicPartition, client
+from ._kafka_client import RebalanceListener, TopicPartition, client
 from .clock import Clock
 
 log: Final = logging.getLogger("notification.queues")
 
 
-class Listener(AsyncConsumerRebalanceListener):  # type: ignore[misc]  # the client has no types
+class Listener(RebalanceListener):  # type: ignore[misc]  # the client has no types
     """Runs in the client's own thread. While it waits for handlers to end, the membership is kept.
 
     assigned: partitions that are new and were not looked at yet; gone: those that are not ours any more. leaving: the

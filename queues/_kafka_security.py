@@ -82,7 +82,10 @@ class Trust:
                 if self._context is None:
                     files = "?ca_file=, ?cert_file= or ?key_file="
                     raise ConfigurationError(f"what {files} name can't be used: {escape(str(error))}") from error
-                log.warning("new certificates can't be used, the old ones stay: %s", error)
+                log.warning(
+                    "new certificates can't be used, the old ones stay: %s",
+                    error, extra={"cert_file": self._files["cert_file"]},
+                )  # fmt: skip
         return self._context
 
     def _read(self) -> ssl.SSLContext:

@@ -450,9 +450,10 @@ def test_all_loggers_are_of_one_tree() -> None:
     names = set()
     for tree, place in sources():
         for node in ast.walk(tree):
-            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("getLogger"):
-                assert node.args, f"{place}:{node.lineno} is the root logger"
-                names.add(ast.literal_eval(node.args[0]) if isinstance(node.args[0], ast.Constant) else place)
+            call = node.value if isinstance(node, ast.AnnAssign) else None  # others are told to be quiet by their names
+            if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("getLogger"):
+                assert call.args, f"{place}:{call.lineno} is the root logger"
+                names.add(ast.literal_eval(call.args[0]) if isinstance(call.args[0], ast.Constant) else place)
     ours = {name for name in names if not name.startswith("notification/")}  # the command sets up the tree itself
     assert ours >= LOGGERS
     assert [name for name in ours if name.partition(".")[0] != "notification"] == []
