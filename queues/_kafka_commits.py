@@ -63,13 +63,15 @@ class Commits:
             stored = self._ended(commit, now)
         stale = bool(self._books.ledgers) and now - self._proved_at > self._lease / 3
         if now >= self._next_at or (self.wanted and self._refused_at is None):
-            self._begin(consumer, now, all_of_them=self._all or self.wanted or stale)
+            self._begin(consumer, all_of_them=self._all or stale)
         return stored
 
-    def _begin(self, consumer: Any, now: float, *, all_of_them: bool) -> None:
-        wanted, self.wanted, self._all = self.wanted, False, False
+    def _begin(self, consumer: Any, *, all_of_them: bool) -> None:
+        if wanted := self.wanted:
+            self.wanted = False  # and who wants another one from here on keeps his wish
+        now, self._all = self._clock.monotonic(), False
         self._next_at = now + _EACH
-        if offsets := self._books.commits(all_of_them=all_of_them):
+        if offsets := self._books.commits(all_of_them=all_of_them or wanted):
             self._current = _Commit(consumer.commit_async(offsets), self._books.promises(offsets), now, wanted)
         elif wanted:
             self._owner.proved(now)  # nothing is ours: there is nothing to be in doubt of
