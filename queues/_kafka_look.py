@@ -51,7 +51,7 @@ class Look:
         """
         starts = _positions(since) if isinstance(since, str) else None
         left = await self.left(topic, group)
-        chosen = sorted(left if self._brokers.partitions is None else left.keys() & set(self._brokers.partitions))
+        chosen = self._chosen(topic, len(left))
         reader = Reader(self._brokers, topic, follow=follow)
         thread = CallThread(self._brokers.name, self._brokers.connect_timeout + self._brokers.options.timeout)
         try:
@@ -72,11 +72,15 @@ class Look:
             return await self._thread.call(partial(self._first_of, topic, left))
 
     async def check_siblings(self) -> None:
-        """Raises ConfigurationError when a topic beside the queue's own is missing, QueueUnavailable."""
+        """Raises ConfigurationError when a topic beside the queue's own is missing, or a partition that the URL names;
+        QueueUnavailable.
+        """
         with translated(self._brokers, opening=True):
-            missing = await self._thread.call(self._missing)
-        if missing:
+            topics = await self._thread.call(self._topics)
+        if missing := [one["name"] for one in topics if one["error_code"]]:
             raise ConfigurationError(no_topic(self._brokers, ", ".join(missing)))
+        [own] = [one for one in topics if one["name"] == self._brokers.topic]
+        self._chosen(own["name"], len(own["partitions"]))
 
     def close(self) -> None:
         """Let go of the connections. Idempotent."""
@@ -91,10 +95,17 @@ class Look:
         except client.UnknownTopicOrPartitionError:
             return {}
 
-    def _missing(self) -> list[str]:
+    def _topics(self) -> Sequence[Mapping[str, Any]]:
         wanted = all_of(self._brokers.topic)
-        topics = self._questions.ask(lambda admin: admin.describe_topics(wanted))
-        return [one["name"] for one in topics if one["error_code"]]
+        found: Sequence[Mapping[str, Any]] = self._questions.ask(lambda admin: admin.describe_topics(wanted))
+        return found
+
+    def _chosen(self, topic: str, count: int) -> Sequence[int]:
+        """The partitions to read."""
+        chosen = range(count) if self._brokers.partitions is None else self._brokers.partitions
+        if chosen and chosen[-1] >= count:
+            raise ConfigurationError(f"there is no partition {chosen[-1]}: the topic {topic!r} has {count}, from 0 on")
+        return chosen
 
     def _first_of(self, topic: str, left: Mapping[int, Left]) -> Sequence[Any]:
         waiting = {number: one for number, one in left.items() if one.count}
