@@ -15,7 +15,7 @@ async def test_a_partition_that_is_not_there_is_an_error_and_not_an_empty_one(ka
     dispatcher = EventDispatcher(url)
     dispatcher.on("a")(print)
     async with dispatcher:
-        with pytest.raises(ConfigurationError, match="there is no partition 2: the topic .* has 2, from 0 on"):
+        with pytest.raises(ConfigurationError, match=r"there is no partition 2: the topic .* has 2, from 0 on"):
             await dispatcher.start()
     async with open_queue(url) as queue:
         with pytest.raises(ConfigurationError, match="there is no partition 2"):
