@@ -20,6 +20,25 @@ def complete_joins(consumer: Any) -> None:
         coordinator.need_rejoin = lambda: asked() or getattr(coordinator, "_join_task", None) is not None
 
 
+def give_out_what_was_parked(consumer: Any) -> None:
+    """Have what was fetched before its partition was paused given out when it goes on.
+
+    What is read in part, because more came than one poll takes, is parked, and taken up again when nothing else is
+    being read; but what was read to its end, and is of no use any more, counts as such. The partition stands still.
+    """
+    fetcher: Any = getattr(consumer, "_fetcher", None)
+    if not hasattr(fetcher, "_next_partition_records"):
+        return
+    fetched = fetcher.fetched_records
+
+    def fetched_records(*args: Any, **options: Any) -> Any:
+        if not fetcher._next_partition_records:
+            fetcher._next_partition_records = None
+        return fetched(*args, **options)
+
+    fetcher.fetched_records = fetched_records
+
+
 def keep_answers() -> None:
     """Have answers read whatever other clients of this process do at the same moment. Idempotent.
 

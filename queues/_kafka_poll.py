@@ -17,7 +17,7 @@ from ._kafka_commits import Commits, accepted
 from ._kafka_connect import connected
 from ._kafka_ledger import Ledger, unfinished
 from ._kafka_listener import Listener
-from ._kafka_mend import complete_joins
+from ._kafka_mend import complete_joins, give_out_what_was_parked
 from .clock import Clock
 
 log: Final = logging.getLogger("notification.queues")
@@ -118,6 +118,7 @@ class Poller:
     def _begin(self, consumer: Any) -> None:
         topics, partitions = self._subscription.topics, self._subscription.partitions
         self._listener.consumer = consumer
+        give_out_what_was_parked(consumer)
         if not partitions:
             consumer.subscribe(list(topics), listener=self._listener)
             complete_joins(consumer)
