@@ -67,7 +67,7 @@ class Network:
         self.trust = trust
         self.topics: Iterable[str] = ()
         self.reason: BaseException | None = None
-        """Why the last connection failed."""
+        """Why the last connection failed; None once one has come about."""
         self._client: Any = None
 
     def __call__(self, **configs: Any) -> Any:
@@ -145,6 +145,7 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client 
     def _watch(self, node_id: Any, connection: Any) -> None:
         """Learn why it ended."""
         self._known.add(connection)
+        connection.init_future.add_callback(lambda _: self._came_about())
         connection.init_future.add_errback(lambda error: self._failed(node_id, error))
         connection.close_future.add_errback(lambda error: self._failed(node_id, error))
         connection.close_future.add_both(lambda _: self._known.discard(connection))
@@ -159,6 +160,9 @@ class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client 
 
         alarm = self._loop.call_soon(give_up)
         connection.init_future.add_both(lambda _: self._loop.cancel(alarm))
+
+    def _came_about(self) -> None:
+        self._network.reason = None
 
     def _failed(self, node_id: Any, error: BaseException) -> None:
         if self._network.reason is None or not isinstance(error, _LATE):  # the last attempt has little time

@@ -31,7 +31,7 @@ where that is more, for brokers that take so long to agree.
 """
 _SESSION_TIMEOUT = 0.5
 _FETCH_SECONDS = 8.0
-_BATCH_BYTES = 1 << 16
+_BATCH_BYTES, _REQUEST_BYTES = 1 << 16, 64 << 20
 _FRAME_BYTES, _LARGE_FRAME_BYTES = 16 << 20, 100 << 20
 _NEVER = 2**31 - 1
 
@@ -121,7 +121,10 @@ class Brokers:
         }
 
     def producer(self, limit: int = DEFAULT_LIMIT) -> dict[str, Any]:
-        """What one KafkaProducer is told; has secrets. limit: the most bytes that the topic takes in one batch."""
+        """What one KafkaProducer is told; has secrets. limit: the most bytes that its topics take in a batch.
+
+        A larger record has to be kept from it: a broker refuses that, and then it gives up on all that it has.
+        """
         return {
             **self.admin(),
             "acks": "all",
@@ -132,7 +135,7 @@ class Brokers:
             "max_block_ms": _ms(self.options.connect_timeout),
             "linger_ms": 0,
             "batch_size": min(_BATCH_BYTES, limit),
-            "max_request_size": max(1 << 20, limit),
+            "max_request_size": _REQUEST_BYTES,
             "compression_type": self._compression,
             "allow_auto_create_topics": False,
             "metrics_enabled": False,

@@ -10,7 +10,7 @@ from ._kafka_options import Brokers
 from ._kafka_wire import Record, record_of
 from ._kafka_writer import Writer
 from .clock import Clock, patience
-from .errors import CorruptMessage, QueueClosed, QueueError, QueueUnavailable
+from .errors import CorruptMessage, QueueClosed, QueueError, QueueUnavailable, escape
 from .message import Message
 
 _MOST_BYTES = 64 << 20
@@ -42,7 +42,7 @@ class Producer:
             async with patience(seconds):
                 await self._writer.open()
         except TimeoutError:
-            await self.close()
+            self._writer.abandon()
             raise QueueUnavailable(f"{self._brokers.name} gave no answer within {seconds:g} s") from None
         except BaseException:
             await self.close()
@@ -160,8 +160,10 @@ class Producer:
         return errors
 
     def _unknown(self) -> QueueUnavailable:
-        seconds = self._brokers.options.timeout
-        return QueueUnavailable(f"{self._brokers.name} gave no answer within {seconds:g} s", may_have_been_stored=True)
+        said = f"{self._brokers.name} gave no answer within {self._brokers.options.timeout:g} s"
+        if reason := self._writer.reason:
+            said += f" ({escape(str(reason), 300)})"
+        return QueueUnavailable(said, may_have_been_stored=True)
 
     def _crowded(self) -> QueueUnavailable:
         return QueueUnavailable(

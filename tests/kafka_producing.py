@@ -7,10 +7,11 @@ import itertools
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
+from queues import wire
 from queues._kafka_options import Brokers, KafkaOptions
 from queues._kafka_producer import Producer
 from queues.clock import SYSTEM_CLOCK
-from queues.message import Message
+from queues.message import UNLIMITED, Message
 from queues.url import QueueURL
 
 from .kafka_client import KafkaConsumer, TopicPartition
@@ -54,9 +55,7 @@ def records_in(kafka: Kafka, topic: str) -> list[Any]:
 
 def ids_in(kafka: Kafka, topic: str) -> list[str]:
     """The ids of all events in a topic, each partition in order."""
-    from queues import wire
-
-    return [wire.decode(record.value).id for record in _read(kafka, topic)]
+    return [wire.decode(record.value, UNLIMITED).id for record in _read(kafka, topic)]
 
 
 def _read(kafka: Kafka, topic: str) -> Iterator[Any]:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from queues import _kafka_producer, wire
+from queues import _kafka_options, _kafka_producer, wire
 from queues._kafka_client import KafkaAdminClient
 from queues._kafka_partition import partition_of
 from queues._kafka_producer import Producer
@@ -138,7 +138,7 @@ async def test_partitions_that_are_added_are_used(kafka: Kafka) -> None:
     topic = kafka.create(partitions=1, siblings=False)
     async with producing(kafka.url(topic)) as producer:
         kafka.admin.create_partitions({topic: NewPartitions(2)})
-        cluster = producer._writer._cluster
+        cluster = producer._writer._outlet.network.cluster
         async with asyncio.timeout(20):
             while len(cluster.partitions_for_topic(topic)) < 2:
                 cluster.request_update()
@@ -146,11 +146,13 @@ async def test_partitions_that_are_added_are_used(kafka: Kafka) -> None:
         assert await producer.store([event(partition=1)]) == {}
 
 
-@pytest.mark.parametrize("codec", ["none", "gzip"])
+@pytest.mark.parametrize("codec", ["none", "gzip", "lz4", "snappy", "zstd"])
 async def test_events_arrive_however_they_are_compressed(kafka: Kafka, codec: str) -> None:
-    """Those that need no package; the others are the client's as well."""
+    """With every codec that is installed."""
+    if codec != "none" and not _kafka_options._INSTALLED[codec]():
+        pytest.skip(f"{codec} is not installed")
     topic = kafka.create(siblings=False)
-    messages = events(50)
+    messages = [*events(50), event("large", data="x" * 200_000)]
     async with producing(kafka.url(topic, compression=codec)) as producer:
         assert await producer.store(messages) == {}
     assert sorted(ids_in(kafka, topic)) == sorted(ids(messages))
@@ -208,6 +210,17 @@ async def test_a_limit_that_is_lowered_later_costs_only_the_events_beyond_it(kaf
     assert sorted({*ids_in(kafka, topic)}) == sorted({*ids(small), last.id})
 
 
+async def test_a_topic_that_takes_more_than_others_gets_more(kafka: Kafka) -> None:
+    """The limit is the topic's, whatever that of others is."""
+    topic, other = kafka.create(siblings=False, max_message_bytes=3_000_000), kafka.create(siblings=False)
+    large = event("large", data="x" * 2_000_000)
+    async with producing(kafka.url(topic, compression="none")) as producer:
+        assert await producer.store([large]) == {}
+        errors = await producer.send(other, [record_of(large), record_of(small := event("small"))], None)
+        assert {index: type(error) for index, error in errors.items()} == {0: CorruptMessage}
+    assert (ids_in(kafka, topic), ids_in(kafka, other)) == ([large.id], [small.id])
+
+
 def lower(admin: KafkaAdminClient, topic: str, limit: int) -> None:
     """`max.message.bytes`, from now on."""
     admin.alter_configs([ConfigResource("TOPIC", topic, {"max.message.bytes": str(limit)})])
@@ -255,7 +268,7 @@ async def test_a_topic_that_is_removed_later_is_told(kafka: Kafka) -> None:
     topic = kafka.create(siblings=False)
     async with producing(kafka.url(topic, connect_timeout="500ms", timeout="2s")) as producer:
         kafka.admin.delete_topics([topic])
-        cluster = producer._writer._cluster
+        cluster = producer._writer._outlet.network.cluster
         async with asyncio.timeout(20):
             while cluster.partitions_for_topic(topic):
                 cluster.request_update()
