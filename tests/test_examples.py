@@ -22,6 +22,7 @@ from notification import open_queue, register_queue
 from queues.conformance import QueueConformance
 from queues.conformance.suite import MakeQueue
 
+from .kafka_server import Kafka
 from .redis_server import Start
 
 ROOT = Path(__file__).parent.parent
@@ -29,6 +30,7 @@ EXAMPLES = ROOT / "examples"
 NUMBERED = sorted(EXAMPLES.glob("[0-9][0-9]_*.py"))
 WEB = EXAMPLES / "05_web_service.py"
 ON_REDIS = EXAMPLES / "13_two_services.py"
+ON_KAFKA = EXAMPLES / "14_two_groups.py"
 PATIENCE = 60.0
 AS_TESTS = ["-m", "pytest", "-q", "-p", "no:cacheprovider", "-o", "asyncio_default_fixture_loop_scope=function"]
 ORDER = {"order_id": "A-1", "quantity": 2}
@@ -124,7 +126,9 @@ def serve(_: Path, directory: Path) -> str:
 RUNS: dict[Path, Callable[[Path, Path], str]] = {path: serve if path == WEB else run for path in NUMBERED}
 
 
-@pytest.mark.parametrize("path", [path for path in NUMBERED if path != ON_REDIS], ids=lambda path: path.stem)
+@pytest.mark.parametrize(
+    "path", [path for path in NUMBERED if path not in {ON_REDIS, ON_KAFKA}], ids=lambda path: path.stem
+)
 def test_an_example_prints_what_it_says(path: Path, tmp_path: Path) -> None:
     """A copy of it, in an empty directory, with warnings as errors."""
     printed = RUNS[path](path, tmp_path)
@@ -188,16 +192,32 @@ def test_the_two_services_print_what_they_say(tmp_path: Path, redis_server: Star
     assert not server.admin.keys("*:own:*")
 
 
-@pytest.mark.parametrize("words", [[], ["redis://127.0.0.1:1/0"]], ids=["none", "none there"])
-def test_the_two_services_say_that_they_need_a_redis(words: list[str], tmp_path: Path) -> None:
+# -- two groups and a Kafka
+
+
+def test_the_two_groups_print_what_they_say(tmp_path: Path, kafka: Kafka) -> None:
+    """Twice, in the same topic: each group goes on behind what it has handled."""
+    url = kafka.url(kafka.create())
+    for _ in range(2):
+        printed = run(ON_KAFKA, tmp_path, url)
+        assert re.fullmatch(as_pattern(printed_by(ON_KAFKA)), printed), printed
+        assert len(set(re.findall(r"process (\d+)", printed))) == 2
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [(ON_REDIS, []), (ON_REDIS, ["redis://127.0.0.1:1/0"]), (ON_KAFKA, []), (ON_KAFKA, ["kafka://127.0.0.1:1/none"])],
+    ids=["no Redis", "none there", "no Kafka", "none there"],
+)
+def test_an_example_says_that_it_needs_a_server(path: Path, words: list[str], tmp_path: Path) -> None:
     """In one line."""
     environment = {name: value for name, value in os.environ.items() if name != "NOTIFICATION_QUEUE"}
     done = subprocess.run(
-        [sys.executable, str(ON_REDIS), *words], cwd=tmp_path, env=environment, capture_output=True, text=True,
+        [sys.executable, str(path), *words], cwd=tmp_path, env=environment, capture_output=True, text=True,
         timeout=PATIENCE,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    assert re.fullmatch(r"(say where|no Redis there): redis://.*\n", done.stderr)
+    assert re.fullmatch(r"(say where|no (Redis|topic) there): (redis|kafka)://.*\n", done.stderr)
 
 
 # -- the web service
