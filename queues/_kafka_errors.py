@@ -34,6 +34,8 @@ _NEVER_HEALS: _Known = (
     (client.IncompatibleBrokerVersion, "is too old, or no broker but a controller"),
     (client.UnsupportedVersionError, "is too old"),
     (client.UnsupportedCompressionTypeError, "does not take this ?compression="),
+    (client.UnsupportedCodecError, "has events that others compressed in a way that needs a package here: "
+                                   "pip install 'notification-dispatcher[lz4,snappy,zstd]'"),
     (client.InvalidTopicError, "takes no topic of this name"),
     (client.InconsistentGroupProtocolError, "has consumers in this group that share out partitions in another way; "
                                             "choose another ?group="),

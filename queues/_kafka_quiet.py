@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import re
 from typing import Final
 
-_NOBODY: Final = ("Task %r ran for", "Metadata refresh: failed Cancelled")
+_NOBODY: Final = re.compile(r"Task .* ran for [\d.]+s|Metadata refresh: failed Cancelled")
 """Warnings and errors about itself, which come on a busy machine, and when it is closed."""
 
 
@@ -15,7 +16,7 @@ class _Quiet(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
             return _is_wanted(logging.getLogger(record.name))
-        return not any(str(text).startswith(_NOBODY) for text in (record.msg, record.getMessage()))
+        return _NOBODY.match(record.getMessage()) is None
 
 
 _QUIET: Final = _Quiet()

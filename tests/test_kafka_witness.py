@@ -12,7 +12,7 @@ from cloudevents.core.bindings.kafka import KafkaMessage, from_structured, to_bi
 from cloudevents.core.formats.json import JSONFormat
 from cloudevents.core.v1.event import CloudEvent
 
-from notification import Context, EventDispatcher, Message, RetryPolicy, open_queue, wire
+from notification import Context, EventDispatcher, Message, QueueUnavailable, RetryPolicy, open_queue, wire
 
 from .cloud_events import FOREIGN, SOME_TIME, WRITTEN, Seen
 from .kafka_client import KafkaConsumer, KafkaProducer
@@ -161,6 +161,24 @@ async def test_garbage_is_a_dead_letter_with_its_bytes_and_a_tombstone_is_nothin
     assert len(service.seen) == len(garbage)
     async with open_queue(f"{service.url}&queue={topic}.dead".replace(f"/{topic}?", "?")) as dead:
         assert [message.data async for message in dead.browse()] == garbage
+
+
+async def test_what_others_compressed_is_read_where_the_package_is_installed(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where it is not, it waits, and the error names the package."""
+    topic = kafka.create(partitions=1)
+    value = REQUIRED[:-1] + b',"data":{"number":3},"text":"' + b"x" * 3000 + b'"}'
+    produce(kafka.bootstrap, topic, value, "-z", "snappy")
+    service = Service(kafka, topic)
+    with monkeypatch.context() as without:
+        without.setattr("kafka.record.default_records.codecs.has_snappy", lambda: False)
+        async with open_queue(service.url) as queue:
+            with pytest.raises(QueueUnavailable, match=r"'notification-dispatcher\[lz4,snappy,zstd\]'"):
+                await queue.pop()
+    pytest.importorskip("snappy")
+    await service.work()
+    assert service.seen == [Seen(3)]
 
 
 async def test_events_of_a_transaction_are_handled_once_it_is_committed(kafka: Kafka) -> None:
