@@ -9,21 +9,39 @@ with warnings.catch_warnings():
     # on Python 3.11 and 3.12 it reads its schemas in a way that is deprecated there
     warnings.simplefilter("ignore", DeprecationWarning)
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
-    from kafka.admin import ConfigResource, NewPartitions, NewTopic, UserScramCredentialUpsertion
-    from kafka.errors import KafkaError
+    from kafka.admin import (
+        ACL,
+        ACLOperation,
+        ACLPermissionType,
+        ConfigResource,
+        MemberToRemove,
+        NewPartitions,
+        NewTopic,
+        ResourcePattern,
+        ResourceType,
+        UserScramCredentialUpsertion,
+    )
+    from kafka.errors import KafkaError, KafkaTimeoutError
     from kafka.net.inet import KafkaNetSocket
     from kafka.protocol.api_header import RequestHeader
     from kafka.protocol.consumer.group import SyncGroupResponse
 
 __all__ = [
+    "ACL",
+    "ACLOperation",
+    "ACLPermissionType",
     "ConfigResource",
     "KafkaAdminClient",
     "KafkaConsumer",
     "KafkaError",
     "KafkaProducer",
+    "KafkaTimeoutError",
+    "MemberToRemove",
     "NewPartitions",
     "NewTopic",
     "RequestHeader",
+    "ResourcePattern",
+    "ResourceType",
     "SyncGroupResponse",
     "TopicPartition",
     "UserScramCredentialUpsertion",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import contextlib
 import logging
 import shutil
 import time
@@ -17,6 +19,7 @@ from queues._kafka_client import KafkaAdminClient, KafkaConsumer
 from queues._kafka_connect import connected
 from queues.errors import ConfigurationError, NotificationError, QueueUnavailable
 
+from .kafka_client import ACL, ACLOperation, ACLPermissionType, ResourcePattern, ResourceType
 from .kafka_producing import brokers_of, event, producing
 from .kafka_secure import NOBODY, SecureKafka
 from .kafka_server import Kafka
@@ -112,6 +115,42 @@ async def test_a_token_that_is_over_is_refused(
 async def test_a_user_who_may_not_write_is_told(kafka_secure: SecureKafka, topic: str) -> None:
     """Before anything runs."""
     assert "does not allow this user the topic" in await refusal(kafka_secure.sasl("PLAIN", topic, user=NOBODY))
+
+
+async def test_a_permission_that_is_taken_away_costs_pushes_until_it_is_back(kafka_secure: SecureKafka) -> None:
+    """Who may write and look needs no more. The client gives up on the first refusal; the next one takes its place."""
+    topic = kafka_secure.create(siblings=False)
+    allow = [allowed(topic, operation) for operation in (ACLOperation.WRITE, ACLOperation.DESCRIBE)]
+    kafka_secure.admin.create_acls(allow)
+    url = kafka_secure.sasl("PLAIN", topic, user=NOBODY)
+    async with asyncio.timeout(20):
+        await until_allowed(url)
+        async with producing(url) as producer:
+            assert await producer.store([event()]) == {}
+            kafka_secure.admin.delete_acls(allow)
+            while not (errors := await producer.store([event()])):
+                await asyncio.sleep(0.01)
+            errors = await producer.store([event()])
+            assert isinstance(errors[0], QueueUnavailable)
+            assert "does not allow this user the topic" in str(errors[0])
+            kafka_secure.admin.create_acls(allow)
+            while await producer.store([event()]):
+                await asyncio.sleep(0.01)
+
+
+def allowed(topic: str, operation: ACLOperation) -> ACL:
+    """That user, there."""
+    pattern = ResourcePattern(ResourceType.TOPIC, topic)
+    return ACL(f"User:{NOBODY}", "*", operation, ACLPermissionType.ALLOW, pattern)
+
+
+async def until_allowed(url: str) -> None:
+    """The broker hears of it a moment after it was asked for."""
+    while True:
+        with contextlib.suppress(ConfigurationError):
+            async with producing(url):
+                return
+        await asyncio.sleep(0.01)
 
 
 async def test_a_login_where_none_is_asked_for_is_told(
