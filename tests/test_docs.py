@@ -163,7 +163,7 @@ def _at_ours(text: str, request: pytest.FixtureRequest) -> str:
     """The same with a server of the tests in place of the one that it names."""
     if KAFKA in text:
         kafka: Kafka = request.getfixturevalue("kafka")
-        text = text.replace(KAFKA, f"{kafka.bootstrap}/{kafka.create()}")
+        text = text.replace(KAFKA, f"{kafka.bootstrap}/{kafka.create(partitions=6)}")
     if REDIS not in text:
         return text
     server: RedisServer = request.getfixturevalue("redis_server")()

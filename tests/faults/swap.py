@@ -131,7 +131,8 @@ def seen(lines: Sequence[dict[str, Any]], letters: Iterable[Message]) -> Outcome
     dead: dict[str, tuple[str, str, str]] = {}
     for letter in letters:
         assert letter.dead is not None
-        dead[letter.id] = (letter.dead.reason, letter.dead.handler, letter.dead.error)
+        # one that was written by a process that died before it settled the event comes again, perhaps as another death
+        dead.setdefault(letter.id, (letter.dead.reason, letter.dead.handler, letter.dead.error))
     return Outcome(
         {
             "ship": frozenset(line["id"] for line in lines if line["stage"] == "ended"),

@@ -20,10 +20,11 @@ LEASE = 1.0
 @homes("sqlite", "keyed", "kafka")
 @pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
-    ("kills", "count", "customers"), [(2, 600, 20), pytest.param(20, 20_000, 100, marks=pytest.mark.soak)]
+    ("kills", "count", "customers", "rate"),
+    [(2, 600, 20, 300), pytest.param(20, 20_000, 100, 100, marks=pytest.mark.soak)],
 )
 def test_a_service_does_the_same_whatever_its_queue_is(
-    home: Home, *, kills: int, count: int, customers: int, tmp_path: Path
+    home: Home, *, kills: int, count: int, customers: int, rate: int, tmp_path: Path
 ) -> None:
     """Killed in the middle: the same effects, in the same order for each key, and the same dead letters for the same
     reasons, once repeats are removed; and of these there are at most what the killed processes held.
@@ -33,12 +34,12 @@ def test_a_service_does_the_same_whatever_its_queue_is(
         workers = [shipping(stage) for _ in range(2)]
         for worker in workers:
             worker.ready()
-        placing = stage.service(place=count, customers=customers, rate=300)
+        placing = stage.service(place=count, customers=customers, rate=rate)
         for number in range(kills):
             wait_for_effects(stage, len(wanted.effects["ship"]) * (number + 1) // (kills + 2))
             kill_in_the_middle(stage, workers.pop(0))
             workers.append(shipping(stage).ready())
-        placing.finished()
+        placing.finished(600)
         wait_until(lambda: is_done(stage, wanted), 300, "all is shipped and archived, or dead")
         stage.finish()
         assert swap.apart(wanted, swap.seen(stage.lines(), stage.dead_letters())) == []
