@@ -85,7 +85,10 @@ class Writer:
 
     def _run(self) -> None:
         while (job := self._inbox.get()) is not None:
-            job()
+            try:
+                job()
+            except Exception:
+                log.exception("%s: a batch was lost sight of", self._brokers.name, extra={"queue": self._topic})
 
     def _open(self) -> None:
         try:
