@@ -30,19 +30,16 @@ DELAYS = (0.5, 0.9, 1.3, 1.7)
 """Of the orders of a customer who has them sent later."""
 PLANS = {11: "again", 13: "soon", 17: "later", 19: "reject", 23: "fail", 29: "fatal", 31: "no archive"}
 """What the handlers do, by a divisor of the order's number. No plan: ship it."""
+_NONSENSE = "CorruptMessage: the data is no event 'swap.order' (Order): customer: expected a string, got an integer"
 DEATHS = {
-    "reject": ("rejected", "ship", "Reject: sold out"),
-    "fail": ("attempts", "ship", "ValueError: no address"),
-    "fatal": ("fatal", "ship", "LookupError: no such street"),
-    "no archive": ("attempts", "archive", "OSError: the archive is full"),
-    "unknown": ("unknown", "", "UnknownEvent: no handler is registered for events of type 'swap.unheard'"),
-    "corrupt": (
-        "corrupt",
-        "archive",
-        "CorruptMessage: the data is no event 'swap.order' (Order): customer: expected a string, got an integer",
-    ),
+    "reject": {("rejected", "ship", "Reject: sold out")},
+    "fail": {("attempts", "ship", "ValueError: no address")},
+    "fatal": {("fatal", "ship", "LookupError: no such street")},
+    "no archive": {("attempts", "archive", "OSError: the archive is full")},
+    "unknown": {("unknown", "", "UnknownEvent: no handler is registered for events of type 'swap.unheard'")},
+    "corrupt": {("corrupt", "ship", _NONSENSE), ("corrupt", "archive", _NONSENSE)},
 }
-"""The reason, the handler and the last error of a dead letter, by plan."""
+"""The reason, the handler and the last error of its dead letters, by plan: one for each handler."""
 
 
 @event("swap.order", key="customer")
@@ -77,12 +74,12 @@ class Placed:
 @frozen
 class Outcome:
     """What is left of a run. effects: ids of what was shipped, and of what was archived; order: by customer, the ids as
-    they were shipped; dead: by id, the reason, the handlers and the last error.
+    they were shipped; dead: by id, what the letters say, see DEATHS.
     """
 
     effects: dict[str, frozenset[str]]
     order: dict[str, list[str]]
-    dead: dict[str, tuple[str, str, str]]
+    dead: dict[str, set[tuple[str, str, str]]]
 
 
 def orders(count: int, customers: int) -> list[Placed]:
@@ -108,7 +105,7 @@ def orders(count: int, customers: int) -> list[Placed]:
 
 def expected(placed: Iterable[Placed]) -> Outcome:
     """Of a run that loses nothing and confuses no order."""
-    shipped, archived, dead = set[str](), set[str](), {}
+    shipped, archived, dead = set[str](), set[str](), dict[str, set[tuple[str, str, str]]]()
     order: dict[str, list[str]] = defaultdict(list)
     for one in placed:
         if one.plan in DEATHS:
@@ -128,18 +125,17 @@ def seen(lines: Sequence[dict[str, Any]], letters: Iterable[Message]) -> Outcome
     for line in lines:
         if line["stage"] == "ended" and line["key"] is not None and line["id"] not in order[line["key"]]:
             order[line["key"]].append(line["id"])
-    dead: dict[str, tuple[str, str, str]] = {}
+    dead: dict[str, set[tuple[str, str, str]]] = defaultdict(set)
     for letter in letters:
         assert letter.dead is not None
-        # one that was written by a process that died before it settled the event comes again, perhaps as another death
-        dead.setdefault(letter.id, (letter.dead.reason, letter.dead.handler, letter.dead.error))
+        dead[letter.id].add((letter.dead.reason, letter.dead.handler, letter.dead.error))
     return Outcome(
         {
             "ship": frozenset(line["id"] for line in lines if line["stage"] == "ended"),
             "archive": frozenset(line["id"] for line in lines if line["stage"] == "archived"),
         },
         {key: ids for key, ids in order.items() if ids},
-        dead,
+        dict(dead),
     )
 
 
