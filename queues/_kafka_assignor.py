@@ -8,15 +8,21 @@ from ._kafka_client import CooperativeStickyAssignor
 
 
 class Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # the client has no types
-    """kafka-python 3.0.12 goes on claiming the partitions of a membership that has ended, and the leader of the group
-    may then take them from their new owner without waiting for him. Here a claim ends with its generation.
+    """kafka-python 3.0.12 claims what its last completed join gave it, although its membership has ended since; the
+    leader of the group may then take that from its new owner without waiting for him. Here it is what it has.
     """
 
     def __init__(self, consumer: Any = None) -> None:
         super().__init__()
         self.consumer: Any = consumer
+        self._member = ""
+
+    def on_assignment(self, assignment: Any, generation: Any) -> None:
+        super().on_assignment(assignment, generation)
+        self._member = self.consumer.group_metadata().member_id
 
     def metadata(self, topics: Any) -> Any:
-        if self.consumer is None or self.consumer.group_metadata().generation_id != self.generation:
-            self.member_assignment = None
+        now = self.consumer.group_metadata()
+        is_member = now.generation_id >= 0 and now.member_id == self._member
+        self.member_assignment = sorted(self.consumer.assignment()) if is_member else []
         return super().metadata(topics)

@@ -36,6 +36,11 @@ class Owner(Protocol):
         """Nothing more comes."""
 
 
+def size_of(record: Any) -> int:
+    """The bytes of a record of the client."""
+    return len(record.value or b"")
+
+
 class Standing(NamedTuple):
     """Of one partition: the next offset to come, how many are here and unfinished, how many of these are handed out."""
 
@@ -51,6 +56,11 @@ class Books:
     lock: threading.Lock = field(factory=threading.Lock)
     ledgers: dict[TopicPartition, Ledger] = field(factory=dict)
     bytes_waiting: int = 0
+
+    def count(self, size: int) -> None:
+        """So many bytes more are waiting."""
+        with self.lock:
+            self.bytes_waiting += size
 
     def open(self, partition: TopicPartition, ledger: Ledger) -> None:
         """It is ours."""

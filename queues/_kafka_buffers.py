@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from attrs import define
 
-from ._kafka_books import Books, Records
+from ._kafka_books import Books, Records, size_of
 from ._kafka_client import TopicPartition
 from ._kafka_ledger import Ledger
 from .base import MessageQueue
@@ -19,10 +19,11 @@ _OFFSET = attrgetter("offset")
 
 
 class Place(NamedTuple):
-    """The receipt: which partition's books, and where in them."""
+    """The receipt: which partition's books, where in them, and which hand-out of that."""
 
     ledger: Ledger
     offset: int
+    serial: int
 
 
 Read = Callable[[Any, Place, int], Delivery | None]
@@ -121,7 +122,7 @@ class Buffers:
         """They wait again, each in its place."""
         by_ledger: dict[Ledger, list[Again]] = {}
         for delivery in deliveries:
-            ledger, offset = delivery.receipt
+            ledger, offset, _ = delivery.receipt
             by_ledger.setdefault(ledger, []).append(Again(offset, delivery))
         for ledger, again in by_ledger.items():
             buffer = self._buffers.get(ledger)
@@ -129,13 +130,13 @@ class Buffers:
                 if not buffer.entries:
                     self._turns.append(buffer)
                 buffer.put_back(again)
-                self._books.bytes_waiting += sum(one.delivery.size for one in again)
+                self._books.count(sum(one.delivery.size for one in again))
 
     def drop_lost(self) -> None:
         """Forget what is another owner's."""
         for ledger, buffer in list(self._buffers.items()):
             if buffer.gone:
-                self._books.bytes_waiting -= sum(_size(entry) for entry in buffer.entries)
+                self._books.count(-sum(map(_size, buffer.entries)))
                 buffer.entries.clear()
                 del self._buffers[ledger]
         self._turns = deque(buffer for buffer in self._turns if not buffer.gone)
@@ -143,10 +144,11 @@ class Buffers:
 
     def _extend(self, buffer: Buffer, records: Sequence[Any]) -> None:
         if buffer.gone:
+            self._books.count(-sum(map(_size, records)))
             return
         if not buffer.entries:
             self._turns.append(buffer)
-        self._books.bytes_waiting += sum(map(_size, records)) - sum(map(_size, buffer.cut(records[0].offset)))
+        self._books.count(-sum(map(_size, buffer.cut(records[0].offset))))
         buffer.entries.extend(records)
 
     def _take_of(self, buffer: Buffer, share: int) -> list[Delivery]:
@@ -170,7 +172,7 @@ class Buffers:
         return found
 
     def _delivery(self, entry: Any, ledger: Ledger) -> Delivery | None:
-        place = Place(ledger, entry.offset)
+        place = Place(ledger, entry.offset, ledger.serial + 1)
         if type(entry) is not Again:
             return self._read(entry, place, ledger.times(entry.offset))
         old = entry.delivery
@@ -178,4 +180,4 @@ class Buffers:
 
 
 def _size(entry: Any) -> int:
-    return entry.delivery.size if type(entry) is Again else len(entry.value or b"")
+    return entry.delivery.size if type(entry) is Again else size_of(entry)

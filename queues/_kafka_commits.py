@@ -24,6 +24,11 @@ def accepted(commit: Any) -> bool:
     return commit.exception is None and commit.value is None
 
 
+def is_final(commit: Any) -> bool:
+    """Whether a commit that was refused will be so for ever; most are refused because others come and go."""
+    return commit.exception is not None and not isinstance(commit.exception, _PASSES)
+
+
 class _Commit(NamedTuple):
     future: Any
     promises: dict[TopicPartition, int]

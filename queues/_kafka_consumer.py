@@ -78,7 +78,7 @@ class Consumer:
         """Done with these. Returns those that were not ours any more. Raises QueueUnavailable."""
         await self.membership.sure()
         with self.books.lock:
-            lost = [one for one in deliveries if not one.receipt.ledger.finish(one.receipt.offset)]
+            lost = [one for one in deliveries if not one.receipt.ledger.finish(*one.receipt[1:])]
         self._poller.go_on()
         return lost
 
@@ -90,8 +90,8 @@ class Consumer:
         ours: list[Nack] = []
         with self.books.lock:
             for nack in nacks:
-                ledger, offset = nack.delivery.receipt
-                if ledger.give_back(offset, settled=settled):
+                ledger, offset, serial = nack.delivery.receipt
+                if ledger.give_back(offset, serial, settled=settled):
                     ours.append(nack)
         for nack in ours:
             if nack.delay > 0:
@@ -103,7 +103,7 @@ class Consumer:
     async def started(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         """Returns once the broker knows that these are about to run: those that were not ours any more."""
         with self.books.lock:
-            ours = [one for one in deliveries if one.receipt.ledger.started(one.receipt.offset)]
+            ours = [one for one in deliveries if one.receipt.ledger.started(*one.receipt[1:])]
         if ours:
             await self.membership.proof()
         return self._lost_of(deliveries)
@@ -115,7 +115,7 @@ class Consumer:
 
     def _lost_of(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         with self.books.lock:
-            return [one for one in deliveries if not one.receipt.ledger.holds(one.receipt.offset)]
+            return [one for one in deliveries if not one.receipt.ledger.holds(*one.receipt[1:])]
 
     # -- looked at
 
@@ -195,7 +195,6 @@ class Consumer:
         self.waits.drop_lost()
 
     def _is_proved(self, began: float) -> None:
-        self._error = None
         self.membership.proved(began)
         if self._buffers.held_up:
             self._buffers.go_on()

@@ -36,6 +36,9 @@ _NEVER_HEALS: _Known = (
     (client.UnsupportedCompressionTypeError, "does not take this ?compression="),
     (client.UnsupportedCodecError, "has events that others compressed in a way that needs a package here: "
                                    "pip install 'notification-dispatcher[lz4,snappy,zstd]'"),
+    (client.CommitFailedError, "does not accept what is finished: others have the partitions now; with ?partitions=, "
+                               "the group has members, so choose another ?group="),
+    (client.CorruptRecordError, "has events whose checksum is wrong: its disk or the network is broken"),
     (client.InvalidTopicError, "takes no topic of this name"),
     (client.InconsistentGroupProtocolError, "has consumers in this group that share out partitions in another way; "
                                             "choose another ?group="),

@@ -33,11 +33,11 @@ class Ledger:
     low: the offset to commit; what is below is finished. high: the next offset that the broker will deliver. left: what
     was delivered and is not finished; whatever else lies between `low` and `high` is finished, or a hole (transactions,
     compaction), so the next offset is never reckoned. window: `left` in order, and no more than as many that left it.
-    popped: handed out, not settled. mark: see `Note`. allowed: nothing is handed out from here on, before the broker
-    has accepted a note with a larger `reach`, so that no death is overlooked; promised: the one of the last note. over:
-    it is another owner's now. leaving: on its way there; nothing more is handed out. dirty: there is something new to
-    commit. cut: the last note had no room for all that is finished. member: whom the group knew us as when this was
-    opened.
+    popped: handed out, not settled, each with the `serial` number of its last hand-out. mark: see `Note`. allowed:
+    nothing is handed out from here on, before the broker has accepted a note with a larger `reach`, so that no death is
+    overlooked; promised: the one of the last note. over: it is another owner's now. leaving: on its way there; nothing
+    more is handed out. dirty: there is something new to commit. cut: the last note had no room for all that is
+    finished. member: whom the group knew us as when this was opened.
     """
 
     low: int
@@ -47,7 +47,7 @@ class Ledger:
     loaded: deque[Range] = field(factory=deque)
     window: deque[int] = field(factory=deque)
     left: set[int] = field(factory=set)
-    popped: set[int] = field(factory=set)
+    popped: dict[int, int] = field(factory=dict)
     allowed: int = 0
     promised: int = 0
     owned: bool = True
@@ -56,6 +56,7 @@ class Ledger:
     dirty: bool = True
     cut: bool = False
     member: str = ""
+    serial: int = 0
     _wanted: int = 0
     _taken: int = 0
 
@@ -75,9 +76,9 @@ class Ledger:
         """How many were delivered and are not finished."""
         return len(self.left)
 
-    def holds(self, offset: int) -> bool:
-        """Whether it is handed out and ours."""
-        return not self.over and offset in self.popped
+    def holds(self, offset: int, serial: int = 0) -> bool:
+        """Whether it is handed out and ours. serial: by this hand-out; 0: by any."""
+        return not self.over and offset in self.popped and serial in {0, self.popped[offset]}
 
     def times(self, offset: int) -> int:
         """Hand-outs, this one included, that we know of."""
@@ -114,27 +115,29 @@ class Ledger:
                 self.dirty = True
         return offset < self.allowed
 
-    def take(self, offset: int) -> None:
-        """Handed out."""
-        self.popped.add(offset)
+    def take(self, offset: int) -> int:
+        """Handed out; returns the serial number of that."""
+        self.serial += 1
+        self.popped[offset] = self.serial
         self._taken += 1
+        return self.serial
 
-    def give_back(self, offset: int, *, settled: bool) -> bool:
+    def give_back(self, offset: int, serial: int = 0, *, settled: bool) -> bool:
         """Back here, to be handed out again. settled: by a nack, which begins its count anew. False: not ours."""
-        if not self.holds(offset):
+        if not self.holds(offset, serial):
             return False
-        self.popped.discard(offset)
+        del self.popped[offset]
         if settled and (offset in self.suspects or offset < self.mark):
             self._suspect(offset, Suspicion(0, running=False))
         elif offset in self.suspects:
             self._suspect(offset, self.suspects[offset]._replace(running=False))
         return True
 
-    def finish(self, offset: int) -> bool:
+    def finish(self, offset: int, serial: int = 0) -> bool:
         """Done with it. False: not ours."""
-        if not self.holds(offset):
+        if not self.holds(offset, serial):
             return False
-        self.popped.discard(offset)
+        del self.popped[offset]
         self.left.discard(offset)
         self.suspects.pop(offset, None)
         self.dirty = True
@@ -144,12 +147,12 @@ class Ledger:
 
     def pass_over(self, offset: int) -> None:
         """Done with it without handing it out."""
-        self.popped.add(offset)
+        self.popped[offset] = 0
         self.finish(offset)
 
-    def started(self, offset: int) -> bool:
+    def started(self, offset: int, serial: int = 0) -> bool:
         """It is about to run: a death from now on counts for it. False: not ours."""
-        if not self.holds(offset):
+        if not self.holds(offset, serial):
             return False
         self._suspect(offset, Suspicion(self.times(offset) - 1, running=True))
         return True
@@ -205,10 +208,11 @@ class Ledger:
         """
         self.window = deque(one for one in self.window if one < offset)
         self.loaded = deque(Range(start, min(end, offset)) for start, end in self.loaded if start < offset)
-        self.left, self.popped = set(self.window) & self.left, {one for one in self.popped if one < offset}
+        self.left &= set(self.window)
+        self.popped = {one: serial for one, serial in self.popped.items() if one < offset}
         self.suspects = {one: suspicion for one, suspicion in self.suspects.items() if one < offset}
         self.low, self.high, self.mark = min(self.low, offset), offset, min(self.mark, offset)
-        self._wanted = min(self._wanted, offset)
+        self._wanted, self.allowed = min(self._wanted, offset), min(self.allowed, offset)
         self.dirty = True
 
 

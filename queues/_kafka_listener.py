@@ -13,6 +13,9 @@ from .clock import Clock
 
 log: Final = logging.getLogger("notification.queues")
 
+_REFUSALS = 50
+"""In a row, after which nobody is waited for any more: there is no broker, and each comes at once."""
+
 
 class Listener(RebalanceListener):  # type: ignore[misc]  # the client has no types
     """Runs in the client's own thread. While it waits for handlers to end, the membership is kept.
@@ -42,13 +45,18 @@ class Listener(RebalanceListener):  # type: ignore[misc]  # the client has no ty
         ours = [one for one in revoked if one in self._books.ledgers]
         self._books.drain(ours)
         self._owner.changed()
-        until = self._clock.monotonic() + self._drain
-        while not self.leaving and self._books.is_busy(ours) and self._clock.monotonic() < until:
-            # the answer to it is what wakes this up: the client has no public way to wait for anything else
-            await self._commit(self._books.commits(all_of_them=True))
+        await self._drained(ours)
         await self._commit(self._books.last_commits(ours))
         self._books.drop(ours)
         self._owner.changed()
+
+    async def _drained(self, partitions: list[TopicPartition]) -> None:
+        """The answer to each commit is what wakes this up: the client has no public way to wait for anything else."""
+        until, refused = self._clock.monotonic() + self._drain, 0
+        while not self.leaving and self._books.is_busy(partitions) and refused < _REFUSALS:
+            refused = 0 if await self._commit(self._books.commits(all_of_them=True)) else refused + 1
+            if self._clock.monotonic() >= until:
+                return
 
     async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
         """Others have them: what we know of them is worth nothing."""
@@ -56,12 +64,13 @@ class Listener(RebalanceListener):  # type: ignore[misc]  # the client has no ty
         self._books.drop(lost)
         self._owner.changed()
 
-    async def _commit(self, offsets: Offsets) -> None:
+    async def _commit(self, offsets: Offsets) -> bool:
         began = self._clock.monotonic()
         try:
             if await self.consumer.commit_async(offsets) is None:  # else it has only looked for the coordinator
                 self._owner.proved(began)
-                return
+                return True
         except client.KafkaError as error:
             log.debug("a commit in a rebalance was refused: %s", type(error).__name__, extra={"leaving": self.leaving})
         self._books.not_committed(offsets)
+        return False

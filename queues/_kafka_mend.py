@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 from ._kafka_client import ResponseClassRegistry
@@ -37,6 +38,36 @@ def give_out_what_was_parked(consumer: Any) -> None:
         return fetched(*args, **options)
 
     fetcher.fetched_records = fetched_records
+
+
+def forget_old_answers(consumer: Any) -> None:
+    """Have it asked anew what a group has committed.
+
+    A question that nobody waited for to the end keeps its answer for whoever asks the same, however much later.
+    """
+    getattr(getattr(consumer, "_coordinator", None), "_offset_fetch_futures", {}).clear()
+
+
+def pass_over_what_is_unreadable(consumer: Any, tell: Callable[[Any, Exception], None]) -> None:
+    """Have a batch that can't be decoded hold up its own partition only, and `tell` which, and why.
+
+    The client takes from it for ever, inside one poll, or drops the error with all that it has read beside it.
+    """
+    fetcher: Any = getattr(consumer, "_fetcher", None)
+    records: Any = getattr(fetcher, "PartitionRecords", None)
+    if records is None:
+        return
+
+    class Readable(records):  # type: ignore[misc]  # the client has no types
+        def take(self, n: int | None = None) -> Any:
+            try:
+                return super().take(n)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the other partitions go on
+                tell(self.topic_partition, error)
+                self.drain()
+                return []
+
+    fetcher.PartitionRecords = Readable
 
 
 def keep_answers() -> None:

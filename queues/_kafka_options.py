@@ -153,7 +153,7 @@ class Brokers:
             "partition_assignment_strategy": [CooperativeStickyAssignor],
             "session_timeout_ms": session,
             "heartbeat_interval_ms": min(500, session // 3),  # a revocation is noticed with the next one
-            "max_poll_interval_ms": 300_000,
+            "max_poll_interval_ms": 60_000,  # also how long the others wait for one that died in a rebalance
             "max_poll_records": 500,
             "fetch_min_bytes": 1,
             "fetch_max_wait_ms": 500,

@@ -11,13 +11,13 @@ from attrs import frozen
 
 from ._kafka_admission import Admission
 from ._kafka_assignor import Assignor
-from ._kafka_books import Books, Owner
+from ._kafka_books import Books, Owner, size_of
 from ._kafka_client import KafkaConsumer, TopicPartition
-from ._kafka_commits import Commits, accepted
+from ._kafka_commits import Commits, accepted, is_final
 from ._kafka_connect import connected
 from ._kafka_ledger import Ledger, unfinished
 from ._kafka_listener import Listener
-from ._kafka_mend import complete_joins, give_out_what_was_parked
+from ._kafka_mend import complete_joins, give_out_what_was_parked, pass_over_what_is_unreadable
 from .clock import Clock
 
 log: Final = logging.getLogger("notification.queues")
@@ -27,6 +27,7 @@ _POLL_MS, _BUSY_MS = 100, 10
 _BUSY_SECONDS = 0.5
 _LOOK_EACH = 1.0
 """Seconds between two looks for what is no event at the end of a partition."""
+_UNREADABLE = 5.0
 _AGAIN = 1.0
 """Seconds until a broker that refused us is asked again."""
 _LEAVE_MS = 3000
@@ -65,11 +66,12 @@ class Poller:
         self._turn, self._end_of_pause = threading.Event(), threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"kafka-{subscription.topics[0]}", daemon=True)
         self._paused: set[TopicPartition] = set()
+        self._unreadable: dict[TopicPartition, float] = {}
 
     @property
     def full(self) -> set[str]:
         """The topics of which it reads nothing at the moment, because enough is unfinished."""
-        return {partition.topic for partition in self._paused - self._admission.early.keys()}
+        return {partition.topic for partition in self._paused - self._admission.early}
 
     def start(self) -> None:
         """Join the group, or read the partitions given."""
@@ -89,8 +91,8 @@ class Poller:
     def leave(self) -> None:
         """Commit, leave the group and end, which `Owner.ended` tells."""
         self._stopping = self._listener.leaving = True
-        self._turn.set()
         self._end_of_pause.set()
+        self._turn.set()
 
     # -- in the thread
 
@@ -119,6 +121,7 @@ class Poller:
         topics, partitions = self._subscription.topics, self._subscription.partitions
         self._listener.consumer = consumer
         give_out_what_was_parked(consumer)
+        pass_over_what_is_unreadable(consumer, self._is_unreadable)
         if not partitions:
             consumer.subscribe(list(topics), listener=self._listener)
             complete_joins(consumer)
@@ -148,8 +151,9 @@ class Poller:
             while not commit.is_done and self._clock.monotonic() < until:
                 consumer.pause(*consumer.assignment())
                 consumer.poll(timeout_ms=_BUSY_MS)
-            if commit.is_done and accepted(commit):
+            if not commit.is_done or accepted(commit) or is_final(commit):
                 return
+            self._turn.wait(_AGAIN / 20)
 
     def _once(self, consumer: Any) -> None:
         self._turn.clear()
@@ -159,14 +163,13 @@ class Poller:
             self._lost(foreign)
             records = {}
         self._admission.expect(consumer.assignment())
-        if records:
-            self._hand(records)
+        self._hand(records)
         if self._admission.early:
             self._admission.read(consumer)
             self._commits.wanted = True
         if not records and self._clock.monotonic() >= self._look_at:
             self._look(consumer)
-        self._hand(self._admission.admitted(self._commits.step(consumer)))
+        self._admission.admitted(self._commits.step(consumer))
         if self._rests and not records:
             self._turn.wait(_POLL_MS / 1000)
 
@@ -197,6 +200,8 @@ class Poller:
 
     def _is_full(self, partition: TopicPartition) -> bool:
         books, subscription = self.books, self._subscription
+        if self._unreadable.get(partition, 0.0) > self._clock.monotonic():
+            return True
         ledger = books.ledgers.get(partition)
         if ledger is not None and ledger.cut and subscription.strict:
             return True
@@ -204,22 +209,32 @@ class Poller:
         same = (one for where, one in books.ledgers.items() if where.topic == partition.topic)
         return books.bytes_waiting > subscription.most_bytes or unfinished(same) > bound
 
+    def _is_unreadable(self, partition: TopicPartition, error: Exception) -> None:
+        """It is tried again after a while: what is missing may be installed, or the events be gone."""
+        self._unreadable[partition] = self._clock.monotonic() + _UNREADABLE
+        log.error(
+            "partition %d of %s can't be read on, which is tried again and again: %s: %s",
+            partition.partition, partition.topic, type(error).__name__, error, extra={"topic": partition.topic},
+        )  # fmt: skip
+        self._owner.failed(error)
+
     def _hand(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
         now: dict[TopicPartition, tuple[Ledger, Sequence[Any]]] = {}
         with self.books.lock:
             for partition, batch in records.items():
                 ledger = self.books.ledgers.get(partition)
-                if partition in self._admission.early:
-                    self._admission.early[partition] += batch
-                elif ledger is not None and batch and (new := ledger.deliver(batch)):
+                if ledger is None or partition in self._admission.early or not batch:
+                    continue
+                if new := ledger.deliver(batch):
                     now[partition] = ledger, new
+                    self.books.bytes_waiting += sum(map(size_of, new))
         if now:
             self._owner.deliver(now)
 
     def _look(self, consumer: Any) -> None:
         """Pass by what is no event at the end of a partition: the marks of transactions."""
         self._look_at = self._clock.monotonic() + _LOOK_EACH
-        known = consumer.assignment() - self._admission.early.keys()  # what came of those was not entered yet
+        known = consumer.assignment() - self._admission.early
         idle = [one for one, ledger in self.books.ledgers.items() if not ledger.window and one in known]
         for partition in idle:
             position = consumer.position(partition, timeout_ms=0)

@@ -32,11 +32,12 @@ class Retries:
         if not away:
             return await self._consumer.give_back(nacks, settled=True)
         here = [nack for at, nack in enumerate(nacks) if at not in set(away)]
-        lost = await self._consumer.give_back(here, settled=True)
-        try:
-            return lost + await self._send_away([nacks[at] for at in away])
+        try:  # first, for if it can't be done all of them are tried again
+            lost = await self._send_away([nacks[at] for at in away])
         except PushFailed as failed:
+            await self._consumer.give_back(here, settled=True)
             raise PushFailed({away[at]: error for at, error in failed.errors.items()}) from failed
+        return lost + await self._consumer.give_back(here, settled=True)
 
     async def keep(self) -> None:
         """At the end: those without a key wait on in a topic; those with one stay in their places, and begin anew."""

@@ -22,6 +22,7 @@ async def take(
     others: list[Delivery] = []
     most, consumer.most = consumer.most, _ALL
     empty = 0
+    found = False
     try:
         while len(taken) < limit and empty < _EMPTY:
             batch = await consumer.pop(_PAGE)
@@ -31,9 +32,11 @@ async def take(
                 (taken if wanted else others).append(delivery)
             if not batch and _is_through(consumer, left):
                 break
+        found = True
     finally:
         consumer.most = most
-        await consumer.give_back([Nack(delivery) for delivery in others], settled=False)
+        back = others if found else [*taken, *others]
+        await consumer.give_back([Nack(delivery) for delivery in back], settled=False)
     return taken
 
 

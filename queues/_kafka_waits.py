@@ -77,7 +77,8 @@ class Waits:
     def _take(self, deliveries: Sequence[Delivery]) -> None:
         with self._books.lock:
             for delivery in deliveries:
-                delivery.receipt.ledger.take(delivery.receipt.offset)
+                serial = delivery.receipt.ledger.take(delivery.receipt.offset)
+                delivery.receipt = delivery.receipt._replace(serial=serial)
 
     def _park(self, nack: Nack, *, keyed: bool) -> None:
         self._parking.add(self._clock.monotonic() + nack.delay, nack, keyed=keyed)

@@ -177,7 +177,6 @@ async def test_members_that_leave_at_any_moment_skip_and_blame_nothing(kafka: Ka
     assert {delivery.times for delivery in got} == {1}
 
 
-@pytest.mark.xfail(reason="members claim nothing after a rebalance that was cut short", strict=False)
 async def test_members_that_come_and_go_run_each_event_once(kafka: Kafka) -> None:
     """Partitions change hands in good order: what runs is finished and committed first."""
     topic, dice = kafka.create(partitions=4, siblings=False), random.Random(7)
@@ -206,7 +205,6 @@ async def test_members_that_come_and_go_run_each_event_once(kafka: Kafka) -> Non
     assert not lost
 
 
-@pytest.mark.xfail(reason="members claim nothing after a rebalance that was cut short", strict=False)
 @pytest.mark.parametrize("seed", [1, 2])
 async def test_nobody_is_handed_what_another_member_still_runs(kafka: Kafka, seed: int) -> None:
     """However many join in one moment: a partition is drained before another member has it."""
@@ -262,7 +260,6 @@ async def test_a_pop_that_finds_nothing_leaves_nothing_behind(kafka: Kafka, monk
         assert not member._pops
 
 
-@pytest.mark.xfail(reason="the receipts of all hand-outs of an event are equal")
 async def test_an_old_hand_out_can_not_settle_a_new_one(kafka: Kafka) -> None:
     """An event that came back is another delivery: who still has the first one is told that it is not his."""
     topic = kafka.create(partitions=1, siblings=False)
@@ -276,7 +273,6 @@ async def test_an_old_hand_out_can_not_settle_a_new_one(kafka: Kafka) -> None:
         assert await member.finish([new]) == []
 
 
-@pytest.mark.xfail(reason="bytes are counted by the event loop")
 async def test_memory_is_bounded_while_the_event_loop_is_busy(kafka: Kafka) -> None:
     """What is read and not popped counts from the moment when it is read."""
     topic = kafka.create(partitions=1, siblings=False)
@@ -341,7 +337,6 @@ async def test_what_was_held_by_a_member_that_was_expelled_is_refused(kafka: Kaf
         assert await first.give_back([Nack(one) for one in stale[2:]], settled=True) == stale[2:]
 
 
-@pytest.mark.xfail(reason="members claim nothing after a rebalance that was cut short", strict=False)
 async def test_a_drain_that_is_longer_than_the_session_settles_what_ends_in_it(kafka: Kafka) -> None:
     """While a partition waits for its handlers, its commits prove that all is ours still."""
     topic = kafka.create(partitions=2, siblings=False)
@@ -364,7 +359,6 @@ async def test_a_drain_that_is_longer_than_the_session_settles_what_ends_in_it(k
     assert sum(map(len, sent)) == 6
 
 
-@pytest.mark.xfail(reason="an answer that nobody waited for is given to the next question", strict=False)
 async def test_who_is_let_in_again_begins_where_he_was(kafka: Kafka) -> None:
     """The client may still have an answer about offsets that it asked for long ago: it is not where it goes on."""
     topic = kafka.create(partitions=1, siblings=False)
@@ -421,7 +415,6 @@ async def test_a_group_that_shares_out_in_another_way_is_told_and_waited_for(kaf
         foreign.close()
 
 
-@pytest.mark.xfail(reason="told in other words")
 async def test_partitions_of_a_group_that_has_members_are_refused_with_words(kafka: Kafka) -> None:
     """Who reads fixed partitions commits for the group, which the broker leaves to members while there are some."""
     topic = kafka.create(partitions=1, siblings=False)
@@ -432,7 +425,6 @@ async def test_partitions_of_a_group_that_has_members_are_refused_with_words(kaf
             await told(other, "has members")
 
 
-@pytest.mark.xfail(reason="the client's poll never returns", run=False)
 async def test_a_batch_that_can_not_be_read_holds_up_its_partition_only(
     kafka: Kafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as some
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, invariant, precondition, rule
 
-from queues._kafka_books import Books
+from queues._kafka_books import Books, size_of
 from queues._kafka_buffers import Buffers, Place
 from queues._kafka_client import TopicPartition
 from queues._kafka_ledger import Ledger
@@ -596,6 +596,7 @@ class Desk:
 
     def add(self, new: Mapping[TopicPartition, Iterable[int]]) -> None:
         found = {one: self.ledgers[one].deliver(records(offsets)) for one, offsets in new.items()}
+        self.books.count(sum(map(size_of, (record for batch in found.values() for record in batch))))
         self.buffers.add({one: (self.ledgers[one], batch) for one, batch in found.items()})
 
     def take(self, limit: int) -> list[tuple[int, int]]:
@@ -674,6 +675,7 @@ def test_what_is_no_event_is_finished_by_the_way() -> None:
     desk = Desk(A)
     ledger = desk.ledgers[A]
     batch = [Record(0), Record(1, None), Record(2, None)]
+    desk.books.count(1)
     desk.buffers.add({A: (ledger, ledger.deliver(batch))})
     assert desk.take(10) == [(0, 0)]
     low, text = ledger.commit()
@@ -693,5 +695,8 @@ def test_what_comes_once_more_waits_once() -> None:
     desk = Desk(A)
     desk.add({A: range(100, 110)})
     desk.add({A: range(3)})
+    assert desk.take(100) == [], "what was promised was about other events"
+    desk.ledgers[A].allowed = LARGEST
+    desk.buffers.go_on()
     assert desk.take(100) == [(0, 0), (0, 1), (0, 2)]
     assert desk.books.bytes_waiting == 0
