@@ -9,16 +9,29 @@ from ._kafka_client import ResponseClassRegistry
 
 
 def complete_joins(consumer: Any) -> None:
-    """Have each join of a group completed.
+    """Have each join of a group completed, once.
 
     One that is begun because a topic's partitions became known, or more, and takes longer than one poll, is forgotten:
     the client then asks whether it should join, and no longer whether it does. It stays outside, sends no heartbeats
-    and is expelled.
+    and is expelled. And one whose answer comes between two polls is made again: nobody takes the answer.
     """
-    coordinator = getattr(consumer, "_coordinator", None)
-    asked = getattr(coordinator, "need_rejoin", None)
-    if coordinator is not None and asked is not None:
-        coordinator.need_rejoin = lambda: asked() or getattr(coordinator, "_join_task", None) is not None
+    coordinator: Any = getattr(consumer, "_coordinator", None)
+    asked, join = getattr(coordinator, "need_rejoin", None), getattr(coordinator, "_do_join_and_sync_async", None)
+    if asked is None or join is None:
+        return
+    answers: list[tuple[Any, Any]] = []
+
+    async def join_once() -> Any:
+        while answers:
+            membership, answer = answers.pop()
+            if membership is coordinator._generation and not coordinator.stable():
+                return answer
+        answer = await join()
+        answers.append((coordinator._generation, answer))
+        return answer
+
+    coordinator.need_rejoin = lambda: asked() or getattr(coordinator, "_join_task", None) is not None
+    coordinator._do_join_and_sync_async = join_once
 
 
 def give_out_what_was_parked(consumer: Any) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import gc
+import time
 
 from queues._kafka_client import ResponseClassRegistry
-from queues._kafka_mend import give_out_what_was_parked, keep_answers
+from queues._kafka_mend import complete_joins, give_out_what_was_parked, keep_answers
 from tests.kafka_client import KafkaConsumer, KafkaProducer, RequestHeader, SyncGroupResponse, TopicPartition
 from tests.kafka_server import Kafka
 
@@ -47,6 +48,24 @@ def test_what_was_read_in_part_goes_on_after_a_pause(kafka: Kafka) -> None:
         assert read(consumer) == {second: [*range(5)]}
         consumer.resume(first)
         assert read(consumer) == {first: [*range(10, 30)]}
+    finally:
+        consumer.close()
+
+
+def test_a_join_that_is_answered_between_two_polls_is_not_made_again(kafka: Kafka) -> None:
+    """Polls are short, and whatever is done between them may take longer than a join."""
+    topic = kafka.create(siblings=False)
+    consumer = KafkaConsumer(bootstrap_servers=kafka.bootstrap.split(","), group_id=topic)
+    try:
+        consumer.subscribe([topic])
+        complete_joins(consumer)
+        for _ in range(50):
+            consumer.poll(1)
+            if consumer.assignment():
+                break
+            time.sleep(0.1)
+        assert len(consumer.assignment()) == 3
+        assert consumer.group_metadata().generation_id <= 2
     finally:
         consumer.close()
 
