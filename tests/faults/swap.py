@@ -23,7 +23,7 @@ from notification import Context, EventDispatcher, Message, Reject, RetryLater, 
 from .ledger import Ledger
 
 AT_A_TIME = 20
-WORK = 0.003
+WORK = 0.01
 SOON, LATER = 0.1, 1.0
 """Seconds that a retry asks for: less, and more, than a process keeps one back before it gives it to the queue."""
 DELAYS = (0.5, 0.9, 1.3, 1.7)
