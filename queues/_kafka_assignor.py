@@ -17,8 +17,8 @@ class Assignor(CooperativeStickyAssignor):  # type: ignore[misc]  # the client h
         self.consumer: Any = consumer
         self._member = ""
 
-    def on_assignment(self, assignment: Any, generation: Any) -> None:
-        super().on_assignment(assignment, generation)
+    def on_assignment(self, *assignment: Any) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # its stubs are of an older client
+        super().on_assignment(*assignment)
         self._member = self.consumer.group_metadata().member_id
 
     def metadata(self, topics: Any) -> Any:
