@@ -152,7 +152,7 @@ class Brokers:
             "isolation_level": "read_committed",
             "partition_assignment_strategy": [CooperativeStickyAssignor],
             "session_timeout_ms": session,
-            "heartbeat_interval_ms": min(500, session // 3),  # a revocation is noticed with the next one
+            "heartbeat_interval_ms": min(250, session // 3),  # who comes and goes is noticed with the next one
             "max_poll_interval_ms": 60_000,  # also how long the others wait for one that died in a rebalance
             "max_poll_records": 500,
             "fetch_min_bytes": 1,
