@@ -13,7 +13,9 @@ from . import _kafka_wire
 from ._kafka_buffers import Place
 from ._kafka_consumer import Consumer
 from ._kafka_errors import meaning
+from ._kafka_look import Look
 from ._kafka_options import Brokers
+from ._kafka_past import Past
 from ._kafka_poll import Subscription
 from ._kafka_producer import Producer
 from ._kafka_topics import HORIZONS, movers_of
@@ -39,9 +41,10 @@ class DelayTopics:
     it hands out nothing before its time. There is one group of movers a queue, so that each event is moved once.
     """
 
-    def __init__(self, brokers: Brokers, producer: Producer, clock: Clock) -> None:
+    def __init__(self, brokers: Brokers, producer: Producer, look: Look, clock: Clock) -> None:
         self._brokers, self._producer, self._clock = brokers, producer, clock
         self._topics = [f"{brokers.topic}.{suffix}" for suffix in HORIZONS]
+        self._past = Past(look, self._topics, movers_of(brokers.topic), clock)
         self._consumer: Consumer | None = None
         self._moving: asyncio.Task[None] | None = None
         self._rotate_at: dict[str, float] = {}
@@ -76,6 +79,7 @@ class DelayTopics:
                     await asyncio.wait([self._moving])
             self._moving.cancel()
             await self._consumer.close()
+            await self._past.end()
 
     def _topic_of(self, message: Message) -> str:
         assert message.not_before is not None
@@ -100,6 +104,7 @@ class DelayTopics:
                 await self._move_on(consumer, due, self._brokers.topic)
                 for topic in consumer.crowded():
                     await self._rotate(consumer, topic)
+                await self._past.shorten()
             except QueueClosed:
                 return
             except Exception as error:  # noqa: BLE001 - whatever it is, moving has to go on
@@ -132,6 +137,7 @@ class DelayTopics:
             records = [record._replace(partition=None) for record in records]
         errors = await self._producer.send(topic, records, None)
         await consumer.finish([one for index, one in enumerate(ours) if index not in errors])
+        self._past.grows()
         if errors:
             await consumer.give_back([Nack(ours[index], _AGAIN) for index in errors], settled=True)
             raise next(iter(errors.values()))

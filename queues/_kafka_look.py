@@ -45,6 +45,11 @@ class Look:
         with translated(self._brokers):
             return await self._thread.call(partial(self._left_beside, topic, group))
 
+    async def remove_past(self, topic: str, group: str) -> None:
+        """Delete what this group is past, of a topic that it alone reads. Raises QueueUnavailable."""
+        with translated(self._brokers):
+            await self._thread.call(partial(self._remove_past, topic, group))
+
     async def browse(self, topic: str, group: str, since: datetime | str | None, *, follow: bool) -> AsyncIterator[Any]:
         """The client's records: what is left for this group, or all from a time or a position on; each partition in
         order.
@@ -94,6 +99,11 @@ class Look:
             return self._left(topic, group)
         except client.UnknownTopicOrPartitionError:
             return {}
+
+    def _remove_past(self, topic: str, group: str) -> None:
+        past = {TopicPartition(topic, number): one.low for number, one in self._left(topic, group).items() if one.low}
+        if past:
+            self._questions.ask(lambda admin: admin.delete_records(past))
 
     def _topics(self) -> Sequence[Mapping[str, Any]]:
         wanted = all_of(self._brokers.topic)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
@@ -18,6 +19,7 @@ from ._kafka_figures import Figures
 from ._kafka_groups import GroupReader
 from ._kafka_look import Look
 from ._kafka_options import GROUP, Brokers, KafkaOptions, located
+from ._kafka_past import Past
 from ._kafka_poll import Subscription
 from ._kafka_producer import Producer
 from ._kafka_retries import Retries
@@ -91,7 +93,8 @@ class KafkaQueue(MessageQueue):
             subscription, self._reader, self.clock,
             keyed=Capability.KEYED in self.capabilities, meaning=partial(meaning, brokers=self._brokers, unknown=False),
         )  # fmt: skip
-        self._delay = DelayTopics(self._brokers, producer, self.clock)
+        self._delay = DelayTopics(self._brokers, producer, self._look, self.clock)
+        self._past = Past(self._look, [self._topic] if self._holds_letters else [], self._group, self.clock)
         self._retries = Retries(
             self._consumer, self._delay, self.clock,
             group=self._group, keyed=Capability.KEYED in self.capabilities, stays=self._holds_letters,
@@ -114,8 +117,8 @@ class KafkaQueue(MessageQueue):
             await self._retries.keep()
         except QueueError as error:
             log.warning("retries begin anew, with their first attempt: %s", error, extra={"queue": name_of(self)})
-        await self._delay.close()
-        await self._consumer.close()
+        await asyncio.gather(self._delay.close(), self._consumer.close())
+        await self._past.end()
         await self._producer.close()
         self._look.close()
 
@@ -177,6 +180,7 @@ class KafkaQueue(MessageQueue):
 
     async def ack_many(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         self._check_open()
+        self._past.grows()
         return await self._consumer.finish(deliveries)
 
     async def nack_many(self, nacks: Sequence[Nack]) -> list[Delivery]:

@@ -11,13 +11,16 @@ with warnings.catch_warnings():
     from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
     from kafka.admin import (
         ACL,
+        ACLFilter,
         ACLOperation,
         ACLPermissionType,
+        ACLResourcePatternType,
         ConfigResource,
         MemberToRemove,
         NewPartitions,
         NewTopic,
         ResourcePattern,
+        ResourcePatternFilter,
         ResourceType,
         UserScramCredentialUpsertion,
     )
@@ -28,8 +31,10 @@ with warnings.catch_warnings():
 
 __all__ = [
     "ACL",
+    "ACLFilter",
     "ACLOperation",
     "ACLPermissionType",
+    "ACLResourcePatternType",
     "ConfigResource",
     "KafkaAdminClient",
     "KafkaConsumer",
@@ -41,6 +46,7 @@ __all__ = [
     "NewTopic",
     "RequestHeader",
     "ResourcePattern",
+    "ResourcePatternFilter",
     "ResourceType",
     "SyncGroupResponse",
     "TopicPartition",

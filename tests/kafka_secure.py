@@ -12,7 +12,15 @@ from urllib.parse import quote
 
 import pytest
 
-from .kafka_client import UserScramCredentialUpsertion
+from .kafka_client import (
+    ACLFilter,
+    ACLOperation,
+    ACLPermissionType,
+    ACLResourcePatternType,
+    ResourcePatternFilter,
+    ResourceType,
+    UserScramCredentialUpsertion,
+)
 from .kafka_server import KafkaServer, need_kafka, unique
 from .redis_groups import Authority
 from .redis_server import PASSWORD, until
@@ -63,6 +71,12 @@ class SecureKafka(KafkaServer):
         ours = {"cert_file": certificate, "key_file": key} if mutual else {}
         where = self.at("MUTUAL" if mutual else "TLS")
         return where.url(topic or unique(), tls="true", **{"ca_file": self.authority.file, **ours, **options})
+
+    def take_rights(self, user: str) -> None:
+        """What this user was given."""
+        every = ResourcePatternFilter(ResourceType.ANY, None, ACLResourcePatternType.ANY)
+        rights = ACLFilter(f"User:{user}", None, ACLOperation.ANY, ACLPermissionType.ANY, every)
+        self.admin.delete_acls([rights])
 
     def token(self, subject: str = USER, *, seconds: float = 600) -> str:
         """A token that OAUTHBEARER takes; it is good for so long, -1 is over."""

@@ -7,6 +7,7 @@ import contextlib
 import os
 import re
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -73,17 +74,24 @@ async def test_every_line_about_a_topic_works(line: str, kafka: Kafka, tmp_path:
         assert (await queue.size() == before + 1) if " -P " in line else printed
 
 
+@pytest.fixture
+def secure(kafka_secure: SecureKafka) -> Iterator[SecureKafka]:
+    """Which forgets what a user was given."""
+    yield kafka_secure
+    kafka_secure.take_rights(NOBODY)
+
+
 async def test_a_user_with_the_rights_of_the_document_may_run_a_queue(
-    kafka_secure: SecureKafka, tmp_path: Path
+    secure: SecureKafka, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:  # fmt: skip
     """Dispatch, handle, retry, delay, let die, look at what died, handle that again; before, nothing of it."""
     need_kafka()
-    topic = await asyncio.to_thread(kafka_secure.create)
-    url = kafka_secure.sasl("PLAIN", topic, user=NOBODY, group=topic, session_timeout="1s")
+    topic = await asyncio.to_thread(secure.create)
+    url = secure.sasl("PLAIN", topic, user=NOBODY, group=topic, session_timeout="1s")
     with pytest.raises(ConfigurationError, match="does not allow this user the topic"):
         await open_queue(url).open()
     for line in RIGHTS.replace("\\\n", " ").splitlines():
-        ours = line_for(line, kafka_secure, topic).replace("User:shop", f"User:{NOBODY}")
+        ours = line_for(line, secure, topic).replace("User:shop", f"User:{NOBODY}")
         assert "Adding ACLs" in await asyncio.to_thread(run, ours, tmp_path)
     await known(url)
     shop = Shop(url)
@@ -98,8 +106,9 @@ async def test_a_user_with_the_rights_of_the_document_may_run_a_queue(
         [letter] = await dispatcher.dead_letters.take(lambda found: True, 9)
         await dispatcher.dead_letters.ack_many([letter])
         assert (await dispatcher.health()).last_error == ""
+    assert "what was dealt with stays" not in caplog.text
     with pytest.raises(ConfigurationError, match="does not allow this user the topic"):
-        await open_queue(url.replace(topic, await asyncio.to_thread(kafka_secure.create))).open()
+        await open_queue(url.replace(topic, await asyncio.to_thread(secure.create))).open()
 
 
 def message(name: str) -> Message:
