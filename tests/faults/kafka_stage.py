@@ -6,16 +6,21 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from .checker import Verdict, check
-from .programs import PREFETCH, WORKERS, Child, Theatre, wait_until
+from .programs import Child, Theatre, wait_until
 
 RATE = 500
 """Events a second."""
+WORKERS, PREFETCH = 8, 64
+REPEATED = WORKERS + PREFETCH
+"""The most that may be handled a second time after a death: what is in hand, and what is finished and not committed,
+which takes a tenth of a second.
+"""
 SESSION = 2.0
 """Seconds after which the partitions of a silent process go to others, in tests that wait for it."""
 
 
 def busy_worker(stage: Theatre) -> Child:
-    """A worker process, not yet ready, that holds as much as `HELD` says."""
+    """A worker process, not yet ready."""
     return stage.worker(workers=WORKERS, prefetch=PREFETCH)
 
 

@@ -10,8 +10,8 @@ import pytest
 from tests.kafka_server import Start
 
 from .homes import Home
-from .kafka_stage import busy_worker, consumes_again, judged, load
-from .programs import REPEATED, theatre
+from .kafka_stage import REPEATED, busy_worker, consumes_again, judged, load
+from .programs import theatre
 
 soak = pytest.mark.soak
 
