@@ -24,6 +24,7 @@ from notification import (
 )
 
 from .documents import blocks, fill
+from .kafka_client import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 from .kafka_scripts import path_with_scripts
 from .kafka_secure import NOBODY, SecureKafka
 from .kafka_server import Kafka, need_kafka
@@ -74,6 +75,22 @@ async def test_every_line_about_a_topic_works(line: str, kafka: Kafka, tmp_path:
         assert (await queue.size() == before + 1) if " -P " in line else printed
 
 
+async def test_a_group_that_was_moved_back_handles_all_of_it_again(kafka: Kafka, tmp_path: Path) -> None:
+    """By the line of the document."""
+    need_kafka()
+    [line] = [line for line in LINES if "--to-earliest" in line]
+    topic = await asyncio.to_thread(kafka.create)
+    for turn in range(2):
+        shop = Shop(kafka.url(topic, group=topic))
+        async with shop.dispatcher as dispatcher:
+            if turn == 0:
+                await dispatcher.dispatch_many([message(name) for name in ("fine", "again")])
+            await dispatcher.start()
+            await dispatcher.join()
+        assert sorted(shop.handled) == ["again", "fine"]
+        assert topic in await asyncio.to_thread(run, line_for(line, kafka, topic), tmp_path)
+
+
 @pytest.fixture
 def secure(kafka_secure: SecureKafka) -> Iterator[SecureKafka]:
     """Which forgets what a user was given."""
@@ -109,6 +126,22 @@ async def test_a_user_with_the_rights_of_the_document_may_run_a_queue(
     assert "what was dealt with stays" not in caplog.text
     with pytest.raises(ConfigurationError, match="does not allow this user the topic"):
         await open_queue(url.replace(topic, await asyncio.to_thread(secure.create))).open()
+
+
+async def test_a_user_who_may_only_write_may_dispatch(secure: SecureKafka) -> None:
+    """At once and for later; not handle."""
+    topic = await asyncio.to_thread(secure.create)
+    pattern = ResourcePattern(ResourceType.TOPIC, topic, ACLResourcePatternType.PREFIXED)
+    right = ACL(f"User:{NOBODY}", "*", ACLOperation.WRITE, ACLPermissionType.ALLOW, pattern)
+    await asyncio.to_thread(secure.admin.create_acls, [right])
+    url = secure.sasl("PLAIN", topic, user=NOBODY, group=topic)
+    await known(url)
+    async with Shop(url).dispatcher as dispatcher:
+        await dispatcher.dispatch(message("fine"))
+        await dispatcher.dispatch(message("late"), delay=60)
+    async with open_queue(url) as queue:
+        with pytest.raises(QueueError, match=r"does not allow this user the (topic|group)"):
+            await queue.pop()
 
 
 def message(name: str) -> Message:
