@@ -10,6 +10,7 @@ import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
+import attrs
 import pytest
 
 from notification import (
@@ -22,8 +23,9 @@ from notification import (
     RetryPolicy,
     open_queue,
 )
+from queues._kafka_options import KafkaOptions
 
-from .documents import blocks, fill
+from .documents import ROOT, blocks, fill
 from .kafka_client import ACL, ACLOperation, ACLPermissionType, ACLResourcePatternType, ResourcePattern, ResourceType
 from .kafka_scripts import path_with_scripts
 from .kafka_secure import NOBODY, SecureKafka
@@ -56,6 +58,13 @@ def line_for(line: str, kafka: Kafka, topic: str) -> str:
     """The same about a topic and a group that nobody else has."""
     line = re.sub(r"(-g|--group) notification", rf"\1 {topic}", line.replace("localhost:9092", kafka.bootstrap))
     return re.sub(r"\borders\b", topic, line)
+
+
+def test_every_option_is_in_the_readme() -> None:
+    """In its table, and no option is there that there is not."""
+    section = (ROOT / "README.md").read_text().partition("\n## Kafka\n")[2].partition("\n## ")[0]
+    told = set(re.findall(r"`(\w+)=", section))
+    assert told - {"group", "password_env"} == {field.name for field in attrs.fields(KafkaOptions)}
 
 
 @pytest.mark.parametrize("line", LINES)
