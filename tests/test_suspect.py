@@ -2,10 +2,42 @@
 
 from __future__ import annotations
 
+import asyncio
+
+import pytest
+
 from queues.message import Message
 from tests.reference_queue import ReferenceQueue, Store
-from tests.stage import Parcel, Stage, until
+from tests.stage import Parcel, Stage, turns, until
 from tests.test_pool import Suspicious
+from workers.suspect import Suspects
+
+
+@pytest.mark.parametrize("gives_up", [False, True])
+async def test_who_waits_to_be_alone_is_not_overtaken(gives_up: bool) -> None:
+    """By those that come later; they go on when it has run, or has given up."""
+    suspects, order = Suspects(), list[str]()
+
+    async def run(name: str, *, alone: bool = False) -> None:
+        await suspects.enter(alone=alone)
+        order.append(name)
+
+    await run("first")
+    last_chance = asyncio.ensure_future(run("alone", alone=True))
+    await turns()
+    later = [asyncio.ensure_future(run(name)) for name in ("second", "third")]
+    await turns()
+    assert order == ["first"]
+    if gives_up:
+        last_chance.cancel()
+    else:
+        suspects.leave()
+        await last_chance
+        await turns()
+        assert order == ["first", "alone"]
+        suspects.leave()
+    await asyncio.gather(*later)
+    assert order[-2:] == ["second", "third"]
 
 
 async def test_a_suspect_that_failed_waits_in_the_queue_and_is_cleared_of_suspicion() -> None:
