@@ -21,6 +21,10 @@ from .message import DEFAULT_LIMITS, Delivery, Limits, Message
 CONTENT_TYPE = "application/cloudevents+json; charset=UTF-8"
 HEADERS = [("content-type", CONTENT_TYPE.encode())]
 """Of every record of ours."""
+_KEPT = 1 << 19
+"""Bytes of what is no event that its dead letter has, or the limit if that is more: a compressed batch may hold values
+that no topic takes as they are, and who can't write their letter can't go on.
+"""
 _MARK = "ce_specversion"
 """The header that makes a record one in binary mode."""
 
@@ -65,7 +69,10 @@ def delivery_of(record: Read, receipt: Any, times: int = 1, limits: Limits = DEF
         if message.key is None and record.key:
             message = _keyed(message, record.key, limits)
     except CorruptMessage as error:
-        return Delivery(None, receipt, times, raw, error, len(raw))
+        kept = raw[: max(limits.event, _KEPT)]
+        if len(kept) < len(raw):
+            error = CorruptMessage(f"{error}; its first {len(kept)} bytes are kept")
+        return Delivery(None, receipt, times, kept, error, len(kept))
     return Delivery(message, receipt, times, size=len(raw))
 
 

@@ -161,6 +161,14 @@ def test_garbage_keeps_its_bytes_and_says_what_it_is(value: bytes) -> None:
     assert complaint(Read(value))
 
 
+def test_of_garbage_that_no_topic_takes_the_beginning_is_kept() -> None:
+    """It came compressed; a dead letter could never be written with all of it."""
+    delivery = _kafka_wire.delivery_of(Read(b"x" * 3_000_000), None)
+    assert delivery is not None
+    assert (delivery.raw, delivery.size) == (b"x" * (1 << 19), 1 << 19)
+    assert "event of 3000000 bytes, the limit is 262144; its first 524288 bytes are kept" in str(delivery.error)
+
+
 @pytest.mark.parametrize(
     ("read", "words"),
     [
