@@ -77,7 +77,11 @@ class Child:
 
     def ready(self) -> Child:
         """Wait until it consumes."""
-        wait_until(lambda: "ready" in self.output or not self.alive, what=f"{self.name} is ready: {self.errors}")
+        return self.says("ready")
+
+    def says(self, word: str) -> Child:
+        """Wait for this in its output."""
+        wait_until(lambda: word in self.output or not self.alive, what=f"{self.name} is {word}: {self.errors}")
         assert self.alive, self.errors
         return self
 

@@ -99,7 +99,7 @@ def test_a_worker_that_was_stopped_for_longer_than_its_lease_settles_nothing_any
 @homes("sqlite", "list", "stream", full_size=("keyed",))
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize(
-    ("lease", "short", "long"), [(2.0, 0.9, 3.0), pytest.param(30.0, 5.0, 40.0, marks=soak)]
+    ("lease", "short", "long"), [(2.5, 1.0, 5.0), pytest.param(30.0, 5.0, 40.0, marks=soak)]
 )  # fmt: skip
 def test_an_event_loop_that_is_blocked_loses_its_lease_only_after_its_time(
     home: Home, lease: float, short: float, long: float, tmp_path: Path
@@ -107,18 +107,22 @@ def test_an_event_loop_that_is_blocked_loses_its_lease_only_after_its_time(
     """F04: shorter, no redelivery, however long the handler runs besides; longer, one, the stale ack is refused, and a
     warning names the handler.
     """
+    first, then = tmp_path / "first", tmp_path / "then"
     with theatre(tmp_path, home, lease=lease) as stage:
         blocked = stage.worker(workers=1, prefetch=1).ready()
+        other, second = (stage.worker(workers=1, prefetch=1, after=str(go)).says("loaded") for go in (first, then))
         act = {"0": f"block:{short}:{blocked.name}"}
-        stage.producer(count=1, keys=1, act=act, least=lease, work=lease).finished()
+        stage.producer(count=1, keys=1, act=act, least=lease, work=lease)
         wait_until(lambda: stage.running(blocked))
-        other = stage.worker(workers=1, prefetch=1).ready()
+        first.touch()
+        other.ready()
         wait_until(lambda: stage.count("ended") == 1)
         assert check(tmp_path).most_runs == 1
         other.stop()
-        stage.producer(count=1, keys=1, act={"0": f"block:{long}:{blocked.name}"}).finished()
+        stage.producer(count=1, keys=1, act={"0": f"block:{long}:{blocked.name}"})
         wait_until(lambda: stage.running(blocked))
-        second = stage.worker(workers=1, prefetch=1).ready()
+        then.touch()
+        second.ready()
         wait_until(lambda: len(stage.lines("ended")) == 3, lease + 2 * long + 30)
         said = [blocked.stop(), second.stop()]
         verdict = check(tmp_path)

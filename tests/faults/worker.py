@@ -1,7 +1,8 @@
 """`python -m tests.faults.worker URL DIRECTORY NAME JSON`: handles jobs and writes down each run, until a signal comes.
 
-JSON: workers; attempts; hurry: no work takes time; no_letters: dead letters can't be written; and what EventDispatcher
-takes. At the end it prints its report and the count of its lost leases as a line of JSON.
+JSON: workers; after: it consumes once this file is there; attempts; hurry: no work takes time; no_letters: dead letters
+can't be written; and what EventDispatcher takes. At the end it prints its report and the count of its lost leases as a
+line of JSON.
 """
 
 from __future__ import annotations
@@ -74,6 +75,10 @@ ACTS = {
 
 async def main(url: str, directory: Path, name: str, options: dict[str, Any]) -> None:
     """Handle until the first signal."""
+    if after := options.pop("after", None):
+        print("loaded", flush=True)
+        while not Path(after).exists():
+            await asyncio.sleep(0.01)
     ledger, workers = Ledger(directory, name), options.pop("workers")
     retry = RetryPolicy(attempts=options.pop("attempts", 5), initial=0.05, max=0.2)
     hurry = options.pop("hurry", False)
