@@ -1,8 +1,8 @@
 """`python -m tests.faults.worker URL DIRECTORY NAME JSON`: handles jobs and writes down each run, until a signal comes.
 
-JSON: workers; after: it consumes once this file is there; attempts; hurry: no work takes time; no_letters: dead letters
-can't be written; and what EventDispatcher takes. At the end it prints its report and the count of its lost leases as a
-line of JSON.
+JSON: workers; attempts; hurry: no work takes time; no_letters: dead letters can't be written; memory: no more than so
+many mebibytes once it works; and what EventDispatcher takes. At the end it prints its report and the count of its lost
+leases as a line of JSON.
 """
 
 from __future__ import annotations
@@ -33,15 +33,21 @@ def segfault() -> None:
     ctypes.string_at(0)
 
 
+def limit_memory(more: int) -> tuple[int, int]:
+    """Get no more than so many mebibytes from now on; the limits that there were."""
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + (more << 20), limits[1]))
+    return limits
+
+
 def out_of_memory() -> None:
     """A limit as a container has it: Python raises MemoryError, and whatever else needs memory dies."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    used = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (used + (64 << 20), hard))
+    limits = limit_memory(64)
     try:
         bytearray(1 << 33)
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_AS, limits)
 
 
 def interrupted() -> None:
@@ -81,7 +87,7 @@ async def main(url: str, directory: Path, name: str, options: dict[str, Any]) ->
             await asyncio.sleep(0.01)
     ledger, workers = Ledger(directory, name), options.pop("workers")
     retry = RetryPolicy(attempts=options.pop("attempts", 5), initial=0.05, max=0.2)
-    hurry = options.pop("hurry", False)
+    hurry, memory = options.pop("hurry", False), options.pop("memory", None)
     if options.pop("no_letters", False):
         options["dead_letter"] = NoLetters()
     dispatcher = EventDispatcher(url, retry=retry, **options)
@@ -103,6 +109,8 @@ async def main(url: str, directory: Path, name: str, options: dict[str, Any]) ->
     running = asyncio.ensure_future(dispatcher.run(workers))
     while not (await dispatcher.health()).ready:
         await asyncio.sleep(0.01)
+    if memory is not None:
+        limit_memory(memory)
     print("ready", flush=True)
     last = await dispatcher.health()
     while not running.done():
