@@ -83,7 +83,7 @@ class KafkaAdmin(QueueAdmin):
         for name in names:
             for one in (topics[one] for one in all_of(name) if one in topics):
                 wanted.setdefault(_reader_of(one.name, name, group), []).append(one)
-        left = cluster.left(wanted)
+        left = cluster.left(wanted, or_all=True)
         found: list[QueueInfo] = []
         for name in names:
             counts = {one: _count(left.get(_reader_of(one, name, group), {}).get(one, {})) for one in all_of(name)}

@@ -78,7 +78,8 @@ class Brokers:
     """
 
     def __init__(self, url: QueueURL, options: KafkaOptions) -> None:
-        self.url, self.options = located(url), options
+        self.url: QueueURL = located(url)
+        self.options: KafkaOptions = options
         self.topic: str = self.url.name
         self.group: str = self.url.group or GROUP
         self.hosts: list[str] = [_address(host) for host in url.hosts]

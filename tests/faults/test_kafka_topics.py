@@ -110,7 +110,7 @@ async def test_dead_letters_that_cannot_be_written_are_not_acked_and_are_made_go
         assert (await desk.dispatcher.stats()).in_flight == 5
         await asyncio.to_thread(kafka.create, letters, siblings=False, partitions=1)
         await asyncio.wait_for(desk.dispatcher.join(), 30)
-        assert await desk.letters() == names("bad", 5)
+        assert sorted(set(await desk.letters())) == names("bad", 5)  # one whose answer was lost may be there twice
     assert set(desk.handled.values()) == {1}
 
 

@@ -48,7 +48,7 @@ def test_killed_workers_lose_nothing_and_repeat_little(
         assert verdict.sent >= events
         assert (verdict.lost, verdict.phantom) == ([], [])
         assert verdict.inversions == [] or not home.keyed
-        assert verdict.duplicates <= kills * REPEATED
+        assert verdict.duplicates <= kills * REPEATED + uncommitted(stage, home, [moment for moment, _ in orphaned])
         assert verdict.dead == 0
         began = stage.lines("began")
         for moment, orphans in orphaned:
@@ -59,6 +59,13 @@ def test_killed_workers_lose_nothing_and_repeat_little(
 
 def wait_for_handled(stage: Theatre, goal: int) -> None:
     wait_until(lambda: stage.count("ended") >= goal, 300, f"{goal} events handled")
+
+
+def uncommitted(stage: Theatre, home: Home, deaths: list[float]) -> int:
+    """What was handled in the last tenth of a second before each death: where acks are committed behind our back."""
+    if home.kind != "kafka":
+        return 0
+    return sum(any(0 <= death - line["at"] <= 0.1 for death in deaths) for line in stage.lines("ended"))
 
 
 def kill_in_the_middle(stage: Theatre, victim: Child) -> tuple[float, list[str]]:
@@ -183,7 +190,8 @@ def test_an_event_that_kills_its_process_is_dead_after_three_deaths(home: Home, 
         verdict = check(tmp_path)
         assert (verdict.lost, verdict.dead) == ([], 1)
         assert verdict.inversions == [] or not home.keyed
-        assert verdict.duplicates <= deaths * (8 + 8)
+        moments = [line["at"] for line in stage.lines("began") if line["id"] == "producer1-100"]
+        assert verdict.duplicates <= deaths * (8 + 8) + uncommitted(stage, home, moments)
 
 
 def finished(stage: Theatre) -> bool:
