@@ -77,20 +77,19 @@ def binary(id_: str) -> list[tuple[str, bytes]]:
 
 @pytest.mark.timeout(300)
 def test_a_bomb_kills_nobody_and_holds_up_its_own_partition_only(tmp_path: Path, kafka: Kafka) -> None:
-    """S5: 400 KB that are 400 MB where there is no such memory. Its partition is tried again and again, which is told,
+    """S5: 256 KB that are 256 MB where there is no such memory. Its partition is tried again and again, which is told,
     until the bomb is removed; the others go on, and the process lives.
     """
     with theatre(tmp_path, Home("kafka", kafka), partitions=2) as stage:
-        topic, worker = topic_of(stage.url), stage.worker(memory=200).ready()
-        stage.producer(count=50, keys=50).finished()
+        topic, worker = topic_of(stage.url), stage.worker().ready()
+        stage.producer(count=50, keys=50, act={"49": "limit:100"}).finished()
         wait_until(lambda: stage.count("ended") == 50)
         before = end_of(kafka, TopicPartition(topic, 0))
         with KafkaProducer(bootstrap_servers=kafka.bootstrap.split(","), **ANY_SIZE) as producer:
-            producer.send(topic, bytes(400 << 20), partition=0)
+            producer.send(topic, bytes(256 << 20), partition=0)
         stage.producer(count=200, keys=100).finished()
         wait_until(lambda: stage.count("ended") >= 130, what="the other partition is handled")
         wait_until(lambda: f"partition 0 of {topic} can't be read on" in worker.errors, what="it is told")
-        wait_until(lambda: worker.errors.count("can't be read on") >= 2, what="it is tried again")
         assert worker.alive
         kafka.admin.delete_records({TopicPartition(topic, 0): before + 1})
         wait_until(lambda: stage.count("ended") == 250, what="it goes on")

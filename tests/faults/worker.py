@@ -1,8 +1,7 @@
 """`python -m tests.faults.worker URL DIRECTORY NAME JSON`: handles jobs and writes down each run, until a signal comes.
 
-JSON: workers; attempts; hurry: no work takes time; no_letters: dead letters can't be written; memory: no more than so
-many mebibytes once it works; and what EventDispatcher takes. At the end it prints its report and the count of its lost
-leases as a line of JSON.
+JSON: workers; attempts; hurry: no work takes time; no_letters: dead letters can't be written; and what EventDispatcher
+takes. At the end it prints its report and the count of its lost leases as a line of JSON.
 """
 
 from __future__ import annotations
@@ -87,7 +86,7 @@ async def main(url: str, directory: Path, name: str, options: dict[str, Any]) ->
             await asyncio.sleep(0.01)
     ledger, workers = Ledger(directory, name), options.pop("workers")
     retry = RetryPolicy(attempts=options.pop("attempts", 5), initial=0.05, max=0.2)
-    hurry, memory = options.pop("hurry", False), options.pop("memory", None)
+    hurry = options.pop("hurry", False)
     if options.pop("no_letters", False):
         options["dead_letter"] = NoLetters()
     dispatcher = EventDispatcher(url, retry=retry, **options)
@@ -98,6 +97,8 @@ async def main(url: str, directory: Path, name: str, options: dict[str, Any]) ->
         if job.act.startswith("block:"):
             _, seconds, who = job.act.split(":")
             time.sleep(float(seconds) if who == name else 0)
+        elif job.act.startswith("limit:"):
+            limit_memory(int(job.act.removeprefix("limit:")))
         elif job.act == "fails":
             raise ValueError("as it should")
         elif job.act:
@@ -109,8 +110,6 @@ async def main(url: str, directory: Path, name: str, options: dict[str, Any]) ->
     running = asyncio.ensure_future(dispatcher.run(workers))
     while not (await dispatcher.health()).ready:
         await asyncio.sleep(0.01)
-    if memory is not None:
-        limit_memory(memory)
     print("ready", flush=True)
     last = await dispatcher.health()
     while not running.done():
