@@ -190,7 +190,8 @@ def test_an_event_that_kills_its_process_is_dead_after_three_deaths(home: Home, 
         verdict = check(tmp_path)
         assert (verdict.lost, verdict.dead) == ([], 1)
         assert verdict.inversions == [] or not home.keyed
-        moments = [line["at"] for line in stage.lines("began") if line["id"] == "producer1-100"]
+        strikes = 0.05  # seconds after it began, see `worker`
+        moments = [line["at"] + strikes for line in stage.lines("began") if line["id"] == "producer1-100"]
         assert verdict.duplicates <= deaths * (8 + 8) + uncommitted(stage, home, moments)
 
 
