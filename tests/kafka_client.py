@@ -24,7 +24,7 @@ with warnings.catch_warnings():
         ResourceType,
         UserScramCredentialUpsertion,
     )
-    from kafka.errors import KafkaError, KafkaTimeoutError
+    from kafka.errors import InvalidReplicationFactorError, KafkaError, KafkaTimeoutError
     from kafka.net.inet import KafkaNetSocket
     from kafka.protocol.api_header import RequestHeader
     from kafka.protocol.consumer.group import SyncGroupResponse
@@ -36,6 +36,7 @@ __all__ = [
     "ACLPermissionType",
     "ACLResourcePatternType",
     "ConfigResource",
+    "InvalidReplicationFactorError",
     "KafkaAdminClient",
     "KafkaConsumer",
     "KafkaError",

@@ -7,15 +7,16 @@ import os
 import shutil
 import signal
 import uuid
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Self
 from urllib.parse import quote
 
 import pytest
 
 from .kafka_broker import JARS, JAVA, Broker, free_port, new_id
-from .kafka_client import KafkaAdminClient, NewTopic
+from .kafka_client import InvalidReplicationFactorError, KafkaAdminClient, NewTopic
 from .proxy import Proxy
+from .redis_server import until
 
 SIBLINGS = (".dead", ".delay.1m", ".delay.1h", ".delay.1d")
 """Topics beside a queue's own."""
@@ -73,16 +74,26 @@ class Kafka:
     ) -> str:
         """Create this topic, or one with a new name, and those beside it; its name. configs: `_` for `.`.
 
-        Returns when every partition has a leader. The topics beside it have one partition.
+        Returns when every partition has a leader. The topics beside it have one partition. On a machine that has a lot
+        to do a broker is shut out for a moment, when its heartbeats came late: it is asked again.
         """
         topic = topic or unique()
         given = {name.replace("_", "."): str(value) for name, value in configs.items()}
         topics = [NewTopic(topic, partitions, replication, topic_configs=given)]
         if siblings:
             topics += [NewTopic(topic + sibling, 1, replication) for sibling in SIBLINGS]
-        self.admin.create_topics(topics)
+        until(lambda: self._created(topics), lambda: f"no broker takes {topic}")
         self.admin.wait_for_topics([each.name for each in topics])
         return topic
+
+    def _created(self, topics: Sequence[NewTopic]) -> bool:
+        try:
+            self.admin.create_topics(topics)
+        except InvalidReplicationFactorError as error:
+            if "fenced" in str(error):
+                return False
+            raise
+        return True
 
     def close(self) -> None:
         """Let go of the admin; the next use makes another. Idempotent."""

@@ -58,7 +58,7 @@ def _begin(directory: Path) -> None:
 
 def keep(directory: Path) -> None:
     """Run a broker for as long as anybody uses it."""
-    with (directory / "kafka.users").open() as users, KafkaServer() as server:
+    with (directory / "kafka.users").open() as users, KafkaServer(broker_session_timeout_ms=9000) as server:
         (written := directory / "kafka.new").write_text(server.bootstrap)
         written.rename(directory / "kafka.address")
         fcntl.flock(users, fcntl.LOCK_EX)
