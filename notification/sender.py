@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
+from itertools import islice
 from typing import Any, Protocol
 
 from attrs import define
@@ -22,6 +23,8 @@ MAX_CALLERS = 10_000
 """How many callers may wait for a batch; one more gets QueueFull."""
 _BATCH = 1000
 _BATCH_BYTES = 1 << 20
+_ANSWERS = 128
+"""Callers that hear of it in one turn of the event loop: what each goes on with keeps all others waiting."""
 _PATIENCE = 0.25
 """Seconds a batch waits for room before others have their turn: a handler's dispatch wants to know at once. And what
 a queue has beyond a caller's timeout to answer, at least that it is full.
@@ -199,13 +202,25 @@ class BatchSender:
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; its callers get a declared error
             unknown = QueueUnavailable(f"push failed: {describe(error)}", may_have_been_stored=True)
             errors = dict.fromkeys(range(len(batch)), unknown)
-        self._under_way = []
-        self._answer(batch, errors)
+        await self._answer(batch, errors)
 
-    def _answer(self, batch: list[_Caller], errors: dict[int, QueueError]) -> None:
-        again: list[_Caller] = []
+    async def _answer(self, batch: list[_Caller], errors: dict[int, QueueError]) -> None:
+        left, again = iter(enumerate(batch)), list[_Caller]()
+        try:
+            for _ in range(_ANSWERS, len(batch), _ANSWERS):
+                self._tell(islice(left, _ANSWERS), errors, again)
+                await asyncio.sleep(0)
+        finally:
+            self._tell(left, errors, again)
+            self._under_way = []
+            self._callers.extendleft(reversed(again))
+
+    def _tell(
+        self, callers: Iterable[tuple[int, _Caller]], errors: dict[int, QueueError], again: list[_Caller]
+    ) -> None:
+        """Those who may still wait for room come to `again`."""
         now = self._clock.monotonic()
-        for index, caller in enumerate(batch):
+        for index, caller in callers:
             error = errors.get(index) if errors else None
             if caller.accepted.done():
                 continue
@@ -216,7 +231,6 @@ class BatchSender:
                 again.append(caller)
             else:
                 caller.accepted.set_exception(error)
-        self._callers.extendleft(reversed(again))
 
     def _set_alarm(self, when: float) -> None:
         if self._alarm is not None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from ._kafka_pack import Pack
 from ._kafka_wire import Record
 from .errors import QueueError
 
@@ -19,14 +19,14 @@ class Batch:
     """Taken and filled in the writing thread, answered in the client's, over in the event loop that made it.
 
     errors: why records were not stored, by index, once it is `over`. weight: the bytes that it takes in memory.
-    futures: the client's, of each record that it took; refused: why it did not take others; places: their partitions.
+    packs: of the records that the client took; refused: why it did not take others; places: their partitions.
     """
 
     def __init__(self, topic: str, records: Sequence[Record]) -> None:
         self.topic, self.records = topic, records
         self.weight = sum(len(record.value) for record in records) + _RECORD_BYTES * len(records)
         self.errors: dict[int, QueueError] = {}
-        self.futures: list[Any] = [None] * len(records)
+        self.packs: list[Pack] = []
         self.refused: dict[int, BaseException] = {}
         self.places: Sequence[int] = ()
         self.again = False
@@ -40,41 +40,22 @@ class Batch:
 
     def is_stored(self, index: int) -> bool:
         """Whether this record is stored by now, as far as the client knows."""
-        future = self.futures[index]
-        return future is not None and bool(future.succeeded())
+        return any(pack.is_stored and index in pack.indexes for pack in self.packs)
 
     def failed(self) -> dict[int, BaseException]:
-        """Why the client gave up on records that it took. All futures have to be done."""
-        return {
-            index: future.exception
-            for index, future in enumerate(self.futures)
-            if future is not None and future.exception is not None
-        }
+        """Why the client gave up on records that it took."""
+        return {index: error for pack in self.packs for index, error in pack.errors().items()}
 
     def when_done(self, call: Callable[[], object]) -> None:
-        """Have `call` made, in some thread, once all futures are done.
-
-        A partition's are done in order, unless the client gives up: so only the last one of each is waited for, and
-        after them whatever is still open.
-        """
-        taken = zip(self.places, self.futures, strict=True)
-        last = {place: future for place, future in taken if future is not None}
-        self._wait(last.values(), call)
-
-    def _wait(self, futures: Iterable[Any], call: Callable[[], object]) -> None:
-        waited = [*futures]
-        left = [*range(len(waited) + 1)]  # several threads take from it; whoever gets the 0 is the last
+        """Have `call` made, in some thread, once the fate of all packs is known."""
+        left = [*range(len(self.packs) + 1)]  # several threads take from it; whoever gets the 0 is the last
 
         def one_more(_: object = None) -> None:
-            if left.pop():
-                return
-            if still := [future for future in self.futures if future is not None and not future.is_done]:
-                self._wait(still, call)
-            else:
+            if not left.pop():
                 call()
 
-        for future in waited:
-            future.add_both(one_more)
+        for pack in self.packs:
+            pack.when_done(one_more)
         one_more()
 
     def finish(self, errors: dict[int, QueueError]) -> None:

@@ -20,8 +20,10 @@ with warnings.catch_warnings():
     from kafka.net.manager import KafkaConnectionManager
     from kafka.net.sasl.oauth import AbstractTokenProvider
     from kafka.net.selector import NetworkSelector
+    from kafka.producer.producer_batch import ProducerBatch
     from kafka.protocol.api_header import ResponseClassRegistry
     from kafka.protocol.consumer.offsets import IsolationLevel, OffsetSpec
+    from kafka.record.memory_records import MemoryRecordsBuilder
     from kafka.structs import OffsetAndMetadata, TopicPartition
 
 RebalanceListener: Any = vars(subscription_state)["AsyncConsumerRebalanceListener"]
@@ -40,11 +42,13 @@ __all__ = [
     "KafkaNetClient",
     "KafkaNetSocket",
     "KafkaProducer",
+    "MemoryRecordsBuilder",
     "NetworkSelector",
     "NewPartitions",
     "NewTopic",
     "OffsetAndMetadata",
     "OffsetSpec",
+    "ProducerBatch",
     "RebalanceListener",
     "ResponseClassRegistry",
     "TopicPartition",

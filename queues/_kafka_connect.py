@@ -78,7 +78,7 @@ class Network:
             "socket_connection_setup_timeout_max_ms": setup,
         }
         net = NetworkSelector(**configs)
-        self._client = _Client(net, _Connections(net, self, **configs), **configs)
+        self._client = KafkaNetClient(net, _Connections(net, self, **configs), **configs)
         # 3.0.12 does not pass it on, so that asking for a topic would create it
         self.cluster.config["allow_auto_create_topics"] = False
         return self._client
@@ -88,31 +88,15 @@ class Network:
         """What the client knows of brokers, topics and partitions: a ClusterMetadata, for any thread to read."""
         return self._client.cluster
 
-    @contextlib.contextmanager
-    def gathering(self) -> Iterator[None]:
-        """What a producer is given meanwhile it sends at the end, together."""
-        self._client.gathers = True
-        try:
-            yield
-        finally:
-            self._client.gathers = False
-            self._client.wakeup()
+    def wake(self) -> None:
+        """Have a producer's thread look for what it was given; from any thread."""
+        self._client.wakeup()
 
     def close(self) -> None:
         """Let go of what a client began that was not made in the end."""
         if self._client is not None:
             with contextlib.suppress(Exception):  # some of it was never there
                 self._client.close()
-
-
-class _Client(KafkaNetClient):  # type: ignore[misc]  # the client has no types
-    """A producer's thread is not woken for the first record of many, to send that one by itself."""
-
-    gathers = False
-
-    def wakeup(self) -> None:
-        if not self.gathers:
-            super().wakeup()
 
 
 class _Connections(KafkaConnectionManager):  # type: ignore[misc]  # the client has no types

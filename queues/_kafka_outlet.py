@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-from ._kafka_client import KafkaProducer, client
+from ._kafka_client import KafkaProducer, TopicPartition, client
 from ._kafka_connect import Network, connected
 from ._kafka_errors import ERRORS
 from ._kafka_options import Brokers
+from ._kafka_pack import Pack, keep_whole, pack
 from ._kafka_target import limit_of
+from ._kafka_wire import Record
 from .clock import Clock
 
 _LEAVE_SECONDS, _FORCE_SECONDS = 1.0, 2.5
@@ -84,6 +86,15 @@ class Outlet:
         found: set[int] | None = self.network.cluster.available_partitions_for_topic(topic)
         return found or ()
 
+    def pack(self, topic: str, place: int, records: Sequence[Record], indexes: Sequence[int]) -> list[Pack]:
+        """Give the client those of the records, for a partition that exists. Raises what the client raises."""
+        now = int(self._clock.now().timestamp() * 1000)
+        return pack(self.producer, TopicPartition(topic, place), records, indexes, now)
+
+    def wake(self) -> None:
+        """Have the client send what it was given."""
+        self.network.wake()
+
     def leave(self) -> None:
         """Wait a moment for what is under way, break off the rest, let go of the client. Idempotent."""
         producer, self.producer = self.producer, None
@@ -101,4 +112,5 @@ class Outlet:
     def _connect(self) -> None:
         settings = self._brokers.producer(min(self._limits.values()))
         self.producer = connected(KafkaProducer, settings, topics={self._topic, *self._limits})
+        keep_whole(self.producer)
         self._network, self.broken = settings["kafka_client"], False

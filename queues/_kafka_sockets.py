@@ -12,21 +12,34 @@ SETTING: Final = "notification://direct"
 """The `proxy_url` with which a client gets these sockets; no proxy is in the way."""
 
 
+_READ = 1 << 18
+"""Bytes to take at once. Each call gives up the interpreter, and waits to get it back."""
+
+
 class _DataFirst(socket):
     """The client drops what arrived together with the end of a connection: why a login was refused, for one.
 
-    And it leaves sockets that did not get far to the garbage collector, which complains of those that are open.
+    So one read is all that there is until the selector says that there is more. And the client leaves sockets that did
+    not get far to the garbage collector, which complains of those that are open.
     """
 
     _has_read = False
 
     def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        has_read, self._has_read = self._has_read, False
-        data = super().recv(buflen, flags)
-        if has_read and not data:
+        if self._has_read and not self._held():
+            self._has_read = False
             raise BlockingIOError
+        data = super().recv(max(buflen, _READ), flags)
         self._has_read = bool(data)
         return data
+
+    def _held(self) -> int:
+        """Bytes of which the selector knows nothing."""
+        return 0
+
+    def __repr__(self) -> str:
+        """The client's selector makes one for each wait, and throws it away."""
+        return f"<{type(self).__name__} {self.fileno()}>"
 
     def __del__(self) -> None:
         self.close()
@@ -34,6 +47,9 @@ class _DataFirst(socket):
 
 class TLSSocket(_DataFirst, ssl.SSLSocket):
     """The client forgets to close those whose handshake failed."""
+
+    def _held(self) -> int:
+        return self.pending()
 
     def do_handshake(self, block: bool = False) -> None:
         try:

@@ -12,21 +12,15 @@ from queue import SimpleQueue
 from typing import Any, Final
 
 from ._kafka_batch import Batch
-from ._kafka_client import client
 from ._kafka_errors import ERRORS, blames_events, meaning, queue_error
 from ._kafka_options import Brokers
 from ._kafka_outlet import Outlet
+from ._kafka_pack import ENVELOPE
 from ._kafka_spread import Spread
-from ._kafka_wire import HEADERS, Record
 from .clock import Clock
 from .errors import CorruptMessage, QueueError
 
 log: Final = logging.getLogger("notification.queues")
-
-_ENVELOPE = 61 + 32 + sum(len(name) + len(value) + 4 for name, value in HEADERS)
-"""Bytes around a value and its key: of a batch, a record and its headers."""
-_GAVE_UP = (client.KafkaTimeoutError, client.IllegalStateError)
-"""What `send` raises when the topic has gone or the client has ended: it would for every record, and take its time."""
 
 
 class Writer:
@@ -107,39 +101,35 @@ class Writer:
         outlet, topic = self._outlet, batch.topic
         try:
             outlet.prepare(topic)
-            batch.places = self._spread.places(batch.records, outlet.count(topic), outlet.led(topic))
+            count = outlet.count(topic)
+            batch.places = self._spread.places(batch.records, count, outlet.led(topic))
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait have to hear of it
             found = queue_error(error, self._brokers, unknown=False)
             batch.finish(dict.fromkeys(range(len(batch.records)), found))
         else:
-            with outlet.network.gathering():
-                self._fill(batch, range(len(batch.records)))
+            self._fill(batch, range(len(batch.records)), count)
 
-    def _fill(self, batch: Batch, indexes: Iterable[int]) -> None:
-        producer, records, futures, places = self._outlet.producer, batch.records, batch.futures, batch.places
-        send, topic, most = producer.send, batch.topic, self._outlet.limit(batch.topic) - _ENVELOPE
-        gone: BaseException | None = None
+    def _fill(self, batch: Batch, indexes: Iterable[int], count: int) -> None:
+        """Give the client those of its records, for a topic of `count` partitions."""
+        producer, records, places = self._outlet.producer, batch.records, batch.places
+        most = self._outlet.limit(batch.topic) - ENVELOPE
+        chosen: dict[int, list[int]] = {}
         for index in indexes:
             value, key, _ = records[index]
-            if gone is not None or len(value) + (len(key) if key else 0) > most:
-                batch.refused[index] = gone or _too_large(value, most)
-                continue
+            if len(value) + (len(key) if key else 0) > most:
+                batch.refused[index] = _too_large(value, most)
+            elif not 0 <= (place := places[index]) < count:
+                batch.refused[index] = _nowhere(place, batch.topic, count)
+            else:
+                chosen.setdefault(place, []).append(index)
+        for place, those in chosen.items():
             try:
-                futures[index] = send(topic, value, key, HEADERS, places[index])
-            except _GAVE_UP as error:
-                batch.refused[index] = gone = error
+                batch.packs += self._outlet.pack(batch.topic, place, records, those)
+            except Exception as error:  # noqa: BLE001 - the client has ended, or lost its way
+                batch.refused |= dict.fromkeys(those, error)
                 self._outlet.broken = True
-            except Exception as error:  # noqa: BLE001 - of this record; the others go on
-                batch.refused[index] = self._refusal(error, records[index], topic)
+        self._outlet.wake()
         batch.when_done(partial(self._answered, batch, producer))
-
-    def _refusal(self, error: Exception, record: Record, topic: str) -> Exception:
-        if isinstance(error, ValueError) and record.partition is not None:
-            count = self._outlet.count(topic)
-            return CorruptMessage(
-                f"there is no partition {record.partition}: the topic {topic!r} has {count}, from 0 on"
-            )
-        return error
 
     # -- what became of it
 
@@ -161,11 +151,12 @@ class Writer:
             batch.again = True
             try:
                 self._outlet.prepare(batch.topic)
+                count = self._outlet.count(batch.topic)
             except Exception as reason:  # noqa: BLE001 - there is no other client; it stays with what is known
                 log.warning("%s: %s", self._brokers.name, reason, extra={"queue": batch.topic})
             else:
-                batch.futures = [None if index in failed else future for index, future in enumerate(batch.futures)]
-                self._fill(batch, failed)
+                batch.packs = [one for one in batch.packs if one.is_stored]
+                self._fill(batch, failed, count)
                 return
         batch.finish(self._errors(batch, failed))
 
@@ -176,6 +167,10 @@ class Writer:
 
 def _too_large(value: bytes, most: int) -> CorruptMessage:
     return CorruptMessage(f"event of {len(value)} bytes, its topic takes {most} (max.message.bytes)")
+
+
+def _nowhere(place: int, topic: str, count: int) -> CorruptMessage:
+    return CorruptMessage(f"there is no partition {place}: the topic {topic!r} has {count}, from 0 on")
 
 
 def _answer(answer: asyncio.Future[None], error: BaseException | None) -> None:
