@@ -111,7 +111,7 @@ def _packed(accumulator: Any, part: Any, records: Sequence[Record], indexes: Seq
         start = b"\0" + _number(now - builder._first_timestamp)
         most = builder._batch_size - len(builder._buffer)
         if not first:
-            most = max(most, ENVELOPE + len(records[index].value) + len(records[index].key or b""))
+            most = max(most, ENVELOPE - _HEAD + len(records[index].value) + len(records[index].key or b""))
         rows: list[bytes] = []
         taken: list[int] = []
         while index is not None:

@@ -26,8 +26,10 @@ with warnings.catch_warnings():
     )
     from kafka.errors import InvalidReplicationFactorError, KafkaError, KafkaTimeoutError
     from kafka.net.inet import KafkaNetSocket
+    from kafka.producer.record_accumulator import RecordAccumulator
     from kafka.protocol.api_header import RequestHeader
     from kafka.protocol.consumer.group import SyncGroupResponse
+    from kafka.record.memory_records import MemoryRecords
 
 __all__ = [
     "ACL",
@@ -43,8 +45,10 @@ __all__ = [
     "KafkaProducer",
     "KafkaTimeoutError",
     "MemberToRemove",
+    "MemoryRecords",
     "NewPartitions",
     "NewTopic",
+    "RecordAccumulator",
     "RequestHeader",
     "ResourcePattern",
     "ResourcePatternFilter",
