@@ -13,7 +13,7 @@ from queues.base import Capability, MessageQueue, name_of
 from queues.clock import Clock
 from queues.delayed import DelayedQueue
 from queues.errors import ConfigurationError
-from queues.message import Message
+from queues.message import Delivery, Message
 from queues.registry import open_queue
 from queues.url import DEAD
 from workers.pool import Pool, PoolSettings
@@ -179,9 +179,10 @@ class PoolMaker:
         return Pool(queue, dead, router, self.clock, pool)
 
 
-def _mark(queue: MessageQueue, letter: Message) -> Message:
+def _mark(queue: MessageQueue, delivery: Delivery, letter: Message) -> Message:
     """Note on a dead letter where it died. Its data are JSON, on an in-process queue too: they are there to be read."""
     letter, url = read(letter, None), queue.url
     assert letter.dead is not None
     origin = url.name if url is not None else name_of(queue)
-    return evolve(letter, dead=evolve(letter.dead, origin=origin, group=(url.group if url else None) or ""))
+    group = (url.group if url is not None else None) or ""
+    return evolve(letter, dead=evolve(letter.dead, origin=origin, position=queue.position_of(delivery), group=group))

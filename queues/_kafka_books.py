@@ -66,6 +66,7 @@ class Books:
         """It is ours."""
         with self.lock:
             self.ledgers[partition] = ledger
+            ledger.partition = partition.partition
 
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
         """They are no longer ours."""

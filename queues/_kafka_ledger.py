@@ -30,14 +30,14 @@ class Ledger:
 
     Its methods are called from several threads, each under the lock of the consumer.
 
-    low: the offset to commit; what is below is finished. high: the next offset that the broker will deliver. left: what
-    was delivered and is not finished; whatever else lies between `low` and `high` is finished, or a hole (transactions,
-    compaction), so the next offset is never reckoned. window: `left` in order, and no more than as many that left it.
-    popped: handed out, not settled, each with the `serial` number of its last hand-out. mark: see `Note`. allowed:
-    nothing is handed out from here on, before the broker has accepted a note with a larger `reach`, so that no death is
-    overlooked; promised: the one of the last note. over: it is another owner's now. leaving: on its way there; nothing
-    more is handed out. dirty: there is something new to commit. cut: the last note had no room for all that is
-    finished. member: whom the group knew us as when this was opened.
+    partition: its number. low: the offset to commit; what is below is finished. high: the next offset that the broker
+    will deliver. left: what was delivered and is not finished; whatever else lies between `low` and `high` is finished,
+    or a hole (transactions, compaction), so the next offset is never reckoned. window: `left` in order, and no more
+    than as many that left it. popped: handed out, not settled, each with the `serial` number of its last hand-out.
+    mark: see `Note`. allowed: nothing is handed out from here on, before the broker has accepted a note with a larger
+    `reach`, so that no death is overlooked; promised: the one of the last note. over: it is another owner's now.
+    leaving: on its way there; nothing more is handed out. dirty: there is something new to commit. cut: the last note
+    had no room for all that is finished. member: whom the group knew us as when this was opened.
     """
 
     low: int
@@ -56,6 +56,7 @@ class Ledger:
     dirty: bool = True
     cut: bool = False
     member: str = ""
+    partition: int = -1
     serial: int = 0
     _wanted: int = 0
     _taken: int = 0

@@ -77,6 +77,9 @@ class QueueAround(MessageQueue):
     async def size(self) -> int:
         return await self.inner.size()
 
+    def position_of(self, delivery: Delivery) -> str:
+        return self.inner.position_of(delivery)
+
     async def stats(self) -> QueueStats:
         return await self.inner.stats()
 

@@ -216,6 +216,10 @@ class MessageQueue(ABC):
         """
         raise Unsupported(f"{type(self).__name__} can't be browsed: its messages can only be taken")
 
+    def position_of(self, delivery: Delivery) -> str:
+        """Where in the queue this `delivery` is, as `browse(since=)` takes it; "" where there are no positions."""
+        return ""
+
     async def stats(self) -> QueueStats:
         """How the queue stands, counted now. Never called on a hot path."""
         return QueueStats(waiting=await self.size())

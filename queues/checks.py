@@ -36,6 +36,7 @@ RESERVED_HEADERS = frozenset(
         "deadlast",
         "deadtime",
         "deadorigin",
+        "deadposition",
         "deadgroup",
     ]
 )

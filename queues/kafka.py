@@ -209,6 +209,10 @@ class KafkaQueue(MessageQueue):
 
     # -- looked at
 
+    def position_of(self, delivery: Delivery) -> str:
+        """`2:1044` is the offset 1044 of the partition 2."""
+        return f"{delivery.receipt.ledger.partition}:{delivery.receipt.offset}"
+
     async def size(self) -> int:
         self._check_open()
         return await self._figures.size()

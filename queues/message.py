@@ -40,7 +40,8 @@ class DeadLetter:
 
     reason: one word (`attempts`, `fatal`, `rejected`, `expired`, `unknown`, `corrupt`, `crashed`, …); error: the last
     error as text; handler: the handlers it failed in, comma-separated; attempts: runs it had; time: when it died;
-    origin: the queue it died in; group: the consumer group, where there are groups.
+    origin: the queue it died in; position: where in it, as `browse(since=)` takes it, where a queue has positions;
+    group: the consumer group, where there are groups.
     """
 
     reason: str
@@ -50,6 +51,7 @@ class DeadLetter:
     time: datetime = EPOCH
     origin: str = ""
     group: str = ""
+    position: str = ""
 
 
 @frozen(kw_only=True, slots=False)  # a frozen class without slots is made in two thirds of the time

@@ -126,6 +126,10 @@ class RedisStreamQueue(RedisQueue):
         ]
         return await self._go_on(copies, to._keys, leaving=True)
 
+    def position_of(self, delivery: Delivery) -> str:
+        """The id of its entry."""
+        return str(delivery.receipt.id.decode())
+
     async def started(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
         self._check_open()
         ours = [one for one in deliveries if self._owner.held.get(one.receipt.id) is one]

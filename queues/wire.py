@@ -83,7 +83,7 @@ def _encode_dead(dead: DeadLetter, document: dict[str, Any]) -> None:
     document["deadtime"] = dead.time
     for name, value in (
         ("deadlast", dead.error), ("deadhandler", dead.handler), ("deadattempts", dead.attempts),
-        ("deadorigin", dead.origin), ("deadgroup", dead.group),
+        ("deadorigin", dead.origin), ("deadposition", dead.position), ("deadgroup", dead.group),
     ):  # fmt: skip
         if value:
             document[name] = value  # noqa: PERF403 - two lines longer as a comprehension
@@ -217,6 +217,7 @@ _DEAD: dict[str, tuple[str, _Reader]] = {
     "deadattempts": ("attempts", _count),
     "deadtime": ("time", lambda _, value: _time(value)),
     "deadorigin": ("origin", _text),
+    "deadposition": ("position", _text),
     "deadgroup": ("group", _text),
 }
 

@@ -52,7 +52,14 @@ headers = some.dictionaries(
     max_size=4,
 )
 letters = some.builds(
-    DeadLetter, reason=names, error=unicode, handler=names, attempts=some.integers(0, 99), time=times, origin=names
+    DeadLetter,
+    reason=names,
+    error=unicode,
+    handler=names,
+    attempts=some.integers(0, 99),
+    time=times,
+    origin=names,
+    position=names,
 )
 messages = some.builds(
     Message,

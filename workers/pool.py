@@ -36,7 +36,7 @@ in_handler: ContextVar[bool] = ContextVar("notification_in_handler", default=Fal
 class PoolSettings:
     """workers: events at a time. prefetch: most deliveries ready ahead. timeout: the shortest handler timeout, seconds.
     hold: the longest wait of a keyed retry in its lane, seconds. key_of: the key of a message that has to be in order.
-    mark: adds to a dead letter where it died.
+    mark: adds to the dead letter of a delivery where it died.
     """
 
     workers: int
@@ -44,7 +44,7 @@ class PoolSettings:
     timeout: float
     hold: float
     key_of: KeyOf
-    mark: Callable[[Message], Message]
+    mark: Callable[[Delivery, Message], Message]
 
 
 class Pool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import anyio
@@ -36,7 +36,7 @@ class Settler:
 
     def __init__(
         self, queue: MessageQueue, dead: MessageQueue, lanes: Lanes, held: Held, clock: Clock, *,
-        hold: float, mark: Callable[[Message], Message], progress: Callable[[], None],
+        hold: float, mark: Callable[[Delivery, Message], Message], progress: Callable[[], None],
     ) -> None:  # fmt: skip
         self.counts: Counts = Counts()
         self._lanes = lanes
@@ -72,16 +72,19 @@ class Settler:
 
     def _bury(self, delivery: Delivery, outcome: Dead) -> None:
         self.counts.dead += 1 + len(outcome.also)
-        move = (delivery, self._mark(outcome.letter))
+        move = (delivery, self._mark(delivery, outcome.letter))
         if outcome.also:
-            self._errands.put(Errand(tuple(map(self._mark, outcome.also)), move=move))
+            self._errands.put(Errand(self._marked(delivery, outcome.also), move=move))
         else:
             self._moves.put(move)
+
+    def _marked(self, delivery: Delivery, letters: Iterable[Message]) -> tuple[Message, ...]:
+        return tuple(self._mark(delivery, letter) for letter in letters)
 
     def _retry(self, delivery: Delivery, outcome: Retry) -> None:
         self.counts.retried += 1
         self.counts.dead += len(outcome.dead)
-        letters = tuple(map(self._mark, outcome.dead))
+        letters = self._marked(delivery, outcome.dead)
         nack = Nack(delivery, outcome.delay, outcome.message)
         if not self._lanes.keyed(outcome.message):
             if letters:
@@ -112,7 +115,7 @@ class Settler:
         self.counts.released += len(behind)
         self._errands.put(
             Errand(
-                letters=tuple(map(self._mark, outcome.dead)),
+                letters=self._marked(delivery, outcome.dead),
                 nack=Nack(delivery, 0.0, message) if message is not None else None,
                 behind=behind if message is not None else (delivery, *behind),
                 reopens=delivery if keyed else None,

@@ -123,7 +123,8 @@ def _facts(letter: Message) -> Iterator[tuple[str, str]]:
     if letter.first_error and letter.first_error != death.error:
         yield "first error", letter.first_error
     if death.origin:
-        yield "queue", death.origin + (f", group {death.group}" if death.group else "")
+        place = f", at {death.position}" if death.position else ""
+        yield "queue", death.origin + place + (f", group {death.group}" if death.group else "")
     if letter.time is not EPOCH:
         yield "dispatched", f"{moment(letter.time)} by {letter.source}"
     if letter.key is not None:

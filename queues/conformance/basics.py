@@ -26,7 +26,7 @@ _WHOLE = event(
     first_error="ValueError: first",
     dead=DeadLetter(
         "attempts", error="boom", handler="mail", attempts=3,
-        time=datetime(2024, 3, 1, 0, 0, 0, 1, UTC), origin="orders", group="billing",
+        time=datetime(2024, 3, 1, 0, 0, 0, 1, UTC), origin="orders", group="billing", position="2:1044",
     ),
 )  # fmt: skip
 _DATA: list[object] = [

@@ -44,6 +44,16 @@ class Browsing(Suite):
             "browse(since) leaves out the rest"
         )
 
+    async def test_a_delivery_is_found_again_where_it_was(self, owners: Owners) -> None:
+        """For a queue that has positions, as its own text."""
+        queue = await self._browsable(owners)
+        await queue.push_many(events(3, key="k"))
+        for delivery in await self.popped(queue, 3, "three were pushed"):
+            if not (position := queue.position_of(delivery)):
+                owners.skip("no positions")
+            seen = await self.soon(_all(queue.browse(since=position)), "browse ends after what waits")
+            assert [one.id for one in seen][:1] == ids([delivery]), "browse(since) begins with what has the position"
+
     async def test_following_shows_what_arrives(self, owners: Owners) -> None:
         """follow=True goes on with what is pushed later."""
         queue = await self._browsable(owners)

@@ -55,6 +55,9 @@ async def test_what_is_no_event_is_a_dead_letter_and_holds_up_nobody(kafka: Kafk
     assert set(handled.values()) == {1}
     assert {letter.dead.reason for letter in letters if letter.dead} == {"corrupt"}
     assert {letter.dead.origin for letter in letters if letter.dead} == {topic}
+    at = [int(letter.dead.position.removeprefix("0:")) for letter in letters if letter.dead]
+    assert at == sorted(at)
+    assert {offset % 4 for offset in at} == {1, 0}  # each garbage is the second of four, the large one the last but one
     assert sorted(letter.data for letter in letters) == sorted([*GARBAGE[:5], GARBAGE[5][: 1 << 19], LARGE[: 1 << 19]])
 
 
