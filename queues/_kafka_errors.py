@@ -14,6 +14,11 @@ from .errors import ConfigurationError, CorruptMessage, NotificationError, Queue
 ERRORS = (client.KafkaError, OSError, ValueError, RuntimeError, AssertionError)
 """What the client raises; the last three where it lost its way."""
 
+
+class Unreadable(Exception):
+    """A partition has something that its cause says can't be read; what it is called is told by `str`."""
+
+
 _Known = tuple[tuple[type[Exception], str], ...]
 _BAD_EVENT: _Known = (
     (client.MessageSizeTooLargeError, "takes no event of this size; its topic's max.message.bytes says how large"),
@@ -23,6 +28,7 @@ _BAD_EVENT: _Known = (
     (client.PolicyViolationError, "has a policy against this event"),
 )
 _NEVER_HEALS: _Known = (
+    (Unreadable, "has something that can't be read"),
     (client.SaslAuthenticationFailedError, "refuses the user name, password or token"),
     (client.UnsupportedSaslMechanismError, "does not log in this way; ?sasl= names another one"),
     (client.IllegalSaslStateError, "wants no login at this port; leave ?sasl= out, or name the port where it does"),
@@ -76,6 +82,15 @@ def meaning(error: BaseException, brokers: Brokers, *, unknown: bool, opening: b
         return ConfigurationError(f"{brokers.name} {forever} ({why})")
     text = forever or _known(causes, _HEALS) or _unnamed(last)
     return QueueUnavailable(f"{brokers.name} {text} ({why})", may_have_been_stored=unknown)
+
+
+def trouble_with(topic: str, error: BaseException, brokers: Brokers) -> str:
+    """Why nothing comes of what is sent to a topic."""
+    if isinstance(error, client.UnknownTopicOrPartitionError):
+        return no_topic(brokers, topic)
+    causes = [*causes_of(error)]
+    text = _known(causes, _NEVER_HEALS + _HEALS) or _unnamed(_last(causes))
+    return f"for the topic {escape(topic)!r} it {text}"
 
 
 def queue_error(error: BaseException, brokers: Brokers, *, unknown: bool) -> QueueError:

@@ -83,6 +83,20 @@ def pass_over_what_is_unreadable(consumer: Any, tell: Callable[[Any, Exception],
     fetcher.PartitionRecords = Readable
 
 
+def tell_why(producer: Any, tell: Callable[[str, Exception], None]) -> None:
+    """Have it told for which topic, and why, something is sent again: the client only logs it."""
+    sender: Any = getattr(producer, "_sender", None)
+    failed = getattr(sender, "_dispatch_error", None)
+    if failed is None:
+        return
+
+    def told(batch: Any, error: Exception, *args: Any, **options: Any) -> Any:
+        tell(batch.topic_partition.topic, error)
+        return failed(batch, error, *args, **options)
+
+    sender._dispatch_error = told
+
+
 def keep_answers() -> None:
     """Have answers read whatever other clients of this process do at the same moment. Idempotent.
 

@@ -9,6 +9,7 @@ from typing import Any
 from ._kafka_client import KafkaProducer, TopicPartition, client
 from ._kafka_connect import Network, connected
 from ._kafka_errors import ERRORS
+from ._kafka_mend import tell_why
 from ._kafka_options import Brokers
 from ._kafka_pack import Pack, keep_whole, pack
 from ._kafka_target import limit_of
@@ -24,7 +25,7 @@ class Outlet:
     """Used by one thread. Its methods block, and raise what the client raises, or ConfigurationError.
 
     producer: the client, once `prepare` has returned. broken: set, from any thread, when it has given up; then the next
-    `prepare` replaces it.
+    `prepare` replaces it. troubles: by topic, why it last sent something again.
     """
 
     def __init__(self, brokers: Brokers, topic: str, clock: Clock) -> None:
@@ -34,6 +35,7 @@ class Outlet:
         self._network: Network | None = None
         self._limits: dict[str, int] = {}
         self._failure: tuple[float, Exception] | None = None
+        self.troubles: dict[str, Exception] = {}
 
     @property
     def network(self) -> Network:
@@ -113,4 +115,5 @@ class Outlet:
         settings = self._brokers.producer(min(self._limits.values()))
         self.producer = connected(KafkaProducer, settings, topics={self._topic, *self._limits})
         keep_whole(self.producer)
+        tell_why(self.producer, self.troubles.__setitem__)
         self._network, self.broken = settings["kafka_client"], False

@@ -15,6 +15,7 @@ from ._kafka_books import Books, Owner, size_of
 from ._kafka_client import KafkaConsumer, TopicPartition
 from ._kafka_commits import Commits, accepted, is_final
 from ._kafka_connect import connected
+from ._kafka_errors import Unreadable
 from ._kafka_ledger import Ledger, unfinished
 from ._kafka_listener import Listener
 from ._kafka_mend import complete_joins, give_out_what_was_parked, pass_over_what_is_unreadable
@@ -216,7 +217,9 @@ class Poller:
             "partition %d of %s can't be read on, which is tried again and again: %s: %s",
             partition.partition, partition.topic, type(error).__name__, error, extra={"topic": partition.topic},
         )  # fmt: skip
-        self._owner.failed(error)
+        found = Unreadable(f"partition {partition.partition}: {type(error).__name__}: {error}")
+        found.__cause__ = error
+        self._owner.failed(found)
 
     def _hand(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
         now: dict[TopicPartition, tuple[Ledger, Sequence[Any]]] = {}

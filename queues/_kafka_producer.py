@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Sequence
 
 from ._kafka_batch import Batch
+from ._kafka_errors import trouble_with
 from ._kafka_options import Brokers
 from ._kafka_wire import Record, record_of
 from ._kafka_writer import Writer
@@ -156,13 +157,15 @@ class Producer:
                 if index in batch.errors:
                     errors[at] = batch.errors[index]
             elif not batch.is_stored(index):
-                errors[at] = self._unknown()
+                errors[at] = self._unknown(batch.topic)
         return errors
 
-    def _unknown(self) -> QueueUnavailable:
+    def _unknown(self, topic: str) -> QueueUnavailable:
         said = f"{self._brokers.name} gave no answer within {self._brokers.options.timeout:g} s"
         if reason := self._writer.reason:
             said += f" ({escape(str(reason), 300)})"
+        elif trouble := self._writer.trouble(topic):
+            said += f": {trouble_with(topic, trouble, self._brokers)}"
         return QueueUnavailable(said, may_have_been_stored=True)
 
     def _crowded(self) -> QueueUnavailable:

@@ -41,6 +41,10 @@ class Writer:
         """Why there is no connection, if there is none."""
         return self._outlet.reason
 
+    def trouble(self, topic: str) -> BaseException | None:
+        """Why events for a topic are sent again and again, if they are."""
+        return self._outlet.troubles.get(topic)
+
     async def open(self) -> None:
         """Start, look at the topic, connect. Raises ConfigurationError, QueueUnavailable."""
         self._thread.start()
@@ -139,6 +143,7 @@ class Writer:
             self._outlet.broken = self._outlet.broken or producer is self._outlet.producer
             self._inbox.put(partial(self._judge, batch, failed))
         else:
+            self._outlet.troubles.pop(batch.topic, None)
             batch.finish(self._errors(batch, failed))
 
     def _judge(self, batch: Batch, failed: dict[int, BaseException]) -> None:

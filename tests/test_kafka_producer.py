@@ -390,6 +390,30 @@ async def test_a_broker_that_is_killed_and_started_again_has_each_event_once(bro
     assert ids_in(broker, topic) == [one for batch in batches for one in ids(batch)]
 
 
+async def test_a_topic_with_too_few_replicas_says_so(kafka_server: Start) -> None:
+    """The client goes on for ever, so the wait ends, and the error says what it is waiting for."""
+    server = kafka_server(brokers=2)
+    topic = server.create(partitions=1, siblings=False, replication=2, min_insync_replicas=2)
+    async with producing(server.url(topic, timeout="2s")) as producer:
+        await until_stored(producer, [event()])
+        await asyncio.to_thread(server.nodes[1].kill)
+        said = ""
+        while "has too few replicas in sync" not in said:
+            if error := (await producer.store([event()])).get(0):
+                assert isinstance(error, QueueUnavailable)
+                said = str(error)
+
+
+async def test_a_topic_that_was_deleted_is_told_with_the_command_that_makes_it(kafka: Kafka) -> None:
+    """Also where it is not the queue's own."""
+    topic = kafka.create(partitions=1)
+    async with producing(kafka.url(topic, timeout="2s")) as producer:
+        assert not await producer.store([event()], beside=f"{topic}.dead")
+        await asyncio.to_thread(kafka.admin.delete_topics, [f"{topic}.dead"])
+        errors = await producer.store([event()], beside=f"{topic}.dead")
+    assert f"has no topic '{topic}.dead'; `notification queue create" in str(errors[0])
+
+
 async def test_what_was_not_sent_yet_is_taken_back_when_time_is_up(kafka: Kafka) -> None:
     """The thread had no time for it: so nothing was stored, and nothing will be."""
     topic = kafka.create(siblings=False)

@@ -93,6 +93,7 @@ def test_a_bomb_kills_nobody_and_holds_up_its_own_partition_only(tmp_path: Path,
         stage.producer(count=200, keys=100).finished()
         wait_until(lambda: stage.count("ended") >= 130, what="the other partition is handled")
         wait_until(lambda: f"partition 0 of {topic} can't be read on" in worker.errors, what="it is told")
+        wait_until(lambda: "has something that can't be read (partition 0: " in worker.errors, what="by the queue, too")
         assert worker.alive
         kafka.admin.delete_records({TopicPartition(topic, 0): before + 1})
         wait_until(lambda: stage.count("ended") == 250, what="it goes on")
