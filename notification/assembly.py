@@ -9,13 +9,15 @@ from typing import Final
 
 from attrs import evolve, frozen
 
+from queues.around import QueueAround
 from queues.base import Capability, MessageQueue, name_of
 from queues.clock import Clock
 from queues.delayed import DelayedQueue
 from queues.errors import ConfigurationError
 from queues.message import Delivery, Message
 from queues.registry import open_queue
-from queues.url import DEAD
+from queues.switch import SwitchQueue
+from queues.url import DEAD, Order
 from workers.pool import Pool, PoolSettings
 
 from .composing import Composer
@@ -48,19 +50,48 @@ def build_dead(queue: MessageQueue, dead_letter: str | MessageQueue | None, cloc
                 "handlers may each leave one"
             )
         return dead
-    if queue.url is None:
-        raise ConfigurationError(
-            f"{name_of(queue)} was not opened by URL, so it has no dead-letter sibling; "
-            "pass dead_letter=, a queue or a URL"
-        )
-    dead = open_queue(queue.url.sibling(DEAD))
+    try:
+        dead = queue.sibling(DEAD)
+    except ConfigurationError as error:
+        raise ConfigurationError(f"{error}; pass dead_letter=, a queue or a URL, for dead letters") from None
     dead.clock = clock
     return dead
 
 
 def complete(queue: MessageQueue) -> MessageQueue:
     """The opened queue, with what it lacks added around it."""
-    return queue if Capability.DELAY in queue.capabilities else DelayedQueue(queue)
+    has_all = Capability.DELAY in queue.capabilities or isinstance(queue, SwitchQueue)  # its routes have what they lack
+    return queue if has_all else DelayedQueue(queue)
+
+
+def places(queue: MessageQueue) -> list[Place]:
+    """The queue, or the routes that it switches between."""
+    while isinstance(queue, QueueAround):
+        queue = queue.inner
+    if not isinstance(queue, SwitchQueue):
+        return [Place(queue)]
+    return [Place(one, f"route {name!r}, ") for name, one in queue.routes.items()]
+
+
+@frozen
+class Place:
+    """One queue in which events may be. what: of a switch, which route it is, for an error to begin with."""
+
+    queue: MessageQueue
+    what: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.what}{name_of(self.queue)}"
+
+    @property
+    def waived(self) -> Order | None:
+        """What `?order=` says."""
+        return self.queue.url.order if self.queue.url is not None else None
+
+    @property
+    def keeps_order(self) -> bool:
+        """Whether it keeps order by key, or was told that less will do."""
+        return Capability.KEYED in self.queue.capabilities or self.waived in {"process", "none"}
 
 
 @frozen
@@ -72,21 +103,24 @@ class Needs:
 
     def check(self, queue: MessageQueue) -> None:
         """Raise ConfigurationError, naming queue, handler and the ways out, where the queue can't do it."""
-        if self.unhandled == "skip" and Capability.GROUPS not in queue.capabilities:
-            raise ConfigurationError(
-                f"unhandled='skip' on {name_of(queue)} would lose events: it has no consumer groups, so nobody else "
-                "would see them. Use 'retry' or 'dead_letter'"
-            )
-        if Capability.KEYED in queue.capabilities or (queue.url is not None and queue.url.order in {"process", "none"}):
-            return
+        for place in places(queue):
+            if self.unhandled == "skip" and Capability.GROUPS not in place.queue.capabilities:
+                raise ConfigurationError(
+                    f"unhandled='skip' on {place} would lose events: it has no consumer groups, so nobody else "
+                    "would see them. Use 'retry' or 'dead_letter'"
+                )
+            if not place.keeps_order:
+                self._check_order(place)
+
+    def _check_order(self, place: Place) -> None:
         for handler in self.handlers.all:
             if handler.order == "key" and handler.spec is not None and handler.spec.key is not None:
-                raise ConfigurationError(_keyed(queue, handler))
+                raise ConfigurationError(_keyed(place, handler))
 
 
-def _keyed(queue: MessageQueue, handler: Handler) -> str:
+def _keyed(place: Place, handler: Handler) -> str:
     return (
-        f"handler {handler.name!r} takes {handler.pattern} in order by key, and {name_of(queue)} keeps no order by key "
+        f"handler {handler.name!r} takes {handler.pattern} in order by key, and {place} keeps no order by key "
         "between processes. Choose a queue that is KEYED, or say that less will do: order='process' (order within "
         "each process) or order='none' in on(), or ?order=process or ?order=none on the queue's URL"
     )
@@ -94,7 +128,7 @@ def _keyed(queue: MessageQueue, handler: Handler) -> str:
 
 def key_of(queue: MessageQueue, handlers: Handlers) -> Callable[[Message], str | None]:
     """The key by which a message takes its turn in this process."""
-    if queue.url is not None and queue.url.order == "none":
+    if all(place.waived == "none" for place in places(queue)):
         return lambda message: None
     if all(handler.order != "none" for handler in handlers.all):
         return _ProcessOrder(queue, handlers) if Capability.KEYED not in queue.capabilities else lambda m: m.key
@@ -118,7 +152,7 @@ class _ProcessOrder:
 
     def __init__(self, queue: MessageQueue, handlers: Handlers) -> None:
         self._name = name_of(queue)
-        waived = queue.url is not None and queue.url.order == "process"
+        waived = all(place.keeps_order for place in places(queue))
         self._known = {h.pattern for h in handlers.all if h.order != "key" or waived}
         self._waived = waived
 
@@ -181,6 +215,7 @@ class PoolMaker:
 
 def _mark(queue: MessageQueue, delivery: Delivery, letter: Message) -> Message:
     """Note on a dead letter where it died. Its data are JSON, on an in-process queue too: they are there to be read."""
+    queue = queue.home_of(delivery)
     letter, url = read(letter, None), queue.url
     assert letter.dead is not None
     origin = url.name if url is not None else name_of(queue)

@@ -77,6 +77,13 @@ class QueueAround(MessageQueue):
     async def size(self) -> int:
         return await self.inner.size()
 
+    def sibling(self, suffix: str) -> MessageQueue:
+        return self.inner.sibling(suffix)
+
+    def home_of(self, delivery: Delivery) -> MessageQueue:
+        home = self.inner.home_of(delivery)
+        return self if home is self.inner else home
+
     def position_of(self, delivery: Delivery) -> str:
         return self.inner.position_of(delivery)
 

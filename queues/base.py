@@ -6,12 +6,12 @@ import enum
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from typing import TYPE_CHECKING, ClassVar, Self
+from typing import TYPE_CHECKING, ClassVar, Protocol, Self
 
 from attrs import frozen
 
 from .clock import SYSTEM_CLOCK, Clock
-from .errors import PushFailed, QueueError, QueueFull, Unsupported
+from .errors import ConfigurationError, PushFailed, QueueError, QueueFull, Unsupported
 from .message import DEFAULT_LIMITS, Delivery, Limits, Message, Nack
 
 if TYPE_CHECKING:
@@ -55,6 +55,14 @@ class QueueStats:
     settled: int | None = None
 
 
+class Opener(Protocol):
+    """Makes a queue of a URL, not open yet."""
+
+    def __call__(self, url: QueueURL, /) -> MessageQueue:
+        """Raises ConfigurationError."""
+        ...
+
+
 class MessageQueue(ABC):
     """Messages in, deliveries out. One opened instance is one *owner* of what it was handed.
 
@@ -78,6 +86,8 @@ class MessageQueue(ABC):
 
     #: The most bytes one `pop_many` should hand out, a guide for backends.
     BATCH_BYTES: ClassVar[int] = 1 << 20
+    #: Set by the registry, which knows all queues and stands above this file.
+    opener: ClassVar[Opener | None] = None
 
     # -- the four a plugin writes
 
@@ -216,6 +226,19 @@ class MessageQueue(ABC):
         """
         raise Unsupported(f"{type(self).__name__} can't be browsed: its messages can only be taken")
 
+    def sibling(self, suffix: str) -> MessageQueue:
+        """The queue beside this one that is called like it with `.suffix` behind, not open yet: by URL.
+
+        Raises ConfigurationError for a queue that was not opened by URL, and has no siblings of its own.
+        """
+        if self.url is None or MessageQueue.opener is None:
+            raise ConfigurationError(f"{name_of(self)} was not opened by URL, so it has no sibling {suffix!r}")
+        return MessageQueue.opener(self.url.sibling(suffix))
+
+    def home_of(self, delivery: Delivery) -> MessageQueue:
+        """The queue that this `delivery` came from: this one, or the one of several that this one is made of."""
+        return self
+
     def position_of(self, delivery: Delivery) -> str:
         """Where in the queue this `delivery` is, as `browse(since=)` takes it; "" where there are no positions."""
         return ""
@@ -233,7 +256,9 @@ class MessageQueue(ABC):
 
 
 def name_of(queue: MessageQueue) -> str:
-    """A queue as an error or a log line names it: its URL without secrets, or else its class."""
+    """A queue as an error or a log line names it: its URL without secrets, or its own `name`, or else its class."""
     while queue.url is None and isinstance(inner := getattr(queue, "inner", None), MessageQueue):
         queue = inner
-    return str(queue.url) if queue.url is not None else type(queue).__name__
+    if queue.url is not None:
+        return str(queue.url)
+    return name if isinstance(name := getattr(queue, "name", None), str) else type(queue).__name__

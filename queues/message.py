@@ -106,7 +106,8 @@ class Delivery:
     receipt: the queue's own, new for every hand-out. times: hand-outs since the last settle, this one included,
     counted before the handler runs; a hand-back does not count. size: bytes on the wire, 0 where there are none.
     lost: its lease ran out and it is another owner's now; settling it is refused. running: a thread that nothing can
-    stop still works on it: `close()` leaves it to its lease.
+    stop still works on it: `close()` leaves it to its lease. source: which of its queues it came from, where a queue is
+    made of several.
     """
 
     message: Message | None
@@ -117,6 +118,7 @@ class Delivery:
     size: int = 0
     lost: bool = False
     running: bool = False
+    source: str | None = None
 
     def expect(self) -> Message:
         """The message; for corrupt bytes, a message of type `notification.corrupt` that carries them."""

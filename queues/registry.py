@@ -76,6 +76,9 @@ def open_queue(url: str | QueueURL) -> MessageQueue:
     return queue
 
 
+MessageQueue.opener = open_queue
+
+
 def open_admin(url: str | QueueURL) -> QueueAdmin:
     """The administration of the queue that a `url` names, not open yet: `async with` it before use.
 

@@ -26,6 +26,12 @@ class Errand:
     reopens: Delivery | None = None
     hold: tuple[Delivery, Message, float] | None = None
 
+    @property
+    def delivery(self) -> Delivery:
+        """The one that the letters are of."""
+        first = self.move or self.hold
+        return first[0] if first is not None else self.nack.delivery if self.nack is not None else self.behind[0]
+
 
 @frozen
 class Errands:
@@ -78,7 +84,7 @@ class Errands:
 
     async def _write(self, errand: Errand) -> None:
         try:
-            await self.dead.push_many(errand.letters)
+            await self.dead.home_of(errand.delivery).push_many(errand.letters)
         except PushFailed as error:
             errand.letters = tuple(letter for index, letter in enumerate(errand.letters) if index in error.errors)
             raise

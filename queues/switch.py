@@ -1,0 +1,218 @@
+"""A queue made of several: one is written, as a flag says, and all are consumed."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from datetime import datetime
+from functools import reduce
+from operator import and_
+from types import MappingProxyType
+
+from ._switch_browse import in_turn, together
+from ._switch_choice import HOLD
+from ._switch_figures import each, narrowest, smallest, total
+from ._switch_intake import Intake
+from ._switch_openers import Openers
+from ._switch_pops import Pops
+from ._switch_route import Route
+from ._switch_settle import Settling
+from ._switch_take import take
+from .base import Capability, MessageQueue, QueueStats, name_of
+from .errors import ConfigurationError, QueueClosed, QueueError
+from .message import Delivery, Message
+from .registry import open_queue
+from .url import check_name
+
+
+class SwitchQueue(Settling):
+    """Writes the route that `choose()` names, read once a push batch, and consumes all routes at all times.
+
+    routes: URLs or instances by name, opened and closed by the switch. choose: your flag, quick and not async. When it
+    raises or names no route, the last route stays, at first the first one; the switch never chooses by itself. A
+    delivery is settled where it came from; retries, delayed events and dead letters stay in their route until done.
+
+    Relaxed, a flip loses and doubles nothing, and a key may be out of order while its events are on two routes. strict:
+    a route is written once all others show nothing waiting, in flight or delayed for this group; until then, and while
+    the flag says `hold`, push raises QueueUnavailable at once, and the spill of a `Degradation` keeps the events. Then
+    what one process dispatches stays in order by key, whatever the flag does. Between processes that see the flag at
+    different times there is no order, unless it says `hold` for longer than it takes to reach them all.
+
+    capabilities are what all routes can do; lease and capacity the smallest of theirs; limits, for what is dispatched,
+    too. A route that is down when the switch is opened is opened in the background, but for the one that is written.
+    Raises ConfigurationError.
+    """
+
+    def __init__(
+        self, routes: Mapping[str, str | MessageQueue], choose: Callable[[], str], *, strict: bool = False
+    ) -> None:
+        self._routes = {name: Route(name, _queue_of(name, route)) for name, route in routes.items()}
+        _check(self._routes, choose)
+        self._sources: dict[str | None, Route] = dict(self._routes.items())
+        self.strict: bool = strict
+        self._intake = Intake(self._routes, choose, strict=strict)
+        self._pops = Pops(list(self._routes.values()))
+        self._openers = Openers(self._pops.ask_more)
+        self._state = "not open yet"
+        self._own_limits = self.limits = narrowest(route.queue.limits for route in self._routes.values())
+        self._adopt()
+
+    @property
+    def name(self) -> str:
+        """As error and log lines name it."""
+        return f"switch of {', '.join(f'{name} ({name_of(route.queue)})' for name, route in self._routes.items())}"
+
+    @property
+    def routes(self) -> Mapping[str, MessageQueue]:
+        """The queues by name, in the order given."""
+        return MappingProxyType({name: route.queue for name, route in self._routes.items()})
+
+    @property
+    def chosen(self) -> str:
+        """What the flag says now: the name of a route, or `hold` of a strict switch."""
+        return self._intake.choice.read()
+
+    @property
+    def _by_source(self) -> Mapping[str | None, Route]:
+        return self._sources
+
+    @property
+    def _fetched(self) -> Pops:
+        return self._pops
+
+    # -- life
+
+    def _adopt(self) -> None:
+        queues = list(self.routes.values())
+        self.capabilities: Capability = reduce(and_, (queue.capabilities for queue in queues))
+        self.capacity: int | None = smallest(queue.capacity for queue in queues)
+        self.lease: float | None = smallest(queue.lease for queue in queues)
+        self._intake.adopt()
+
+    async def open(self) -> None:
+        """May be called again after it raised QueueUnavailable."""
+        if self._state == "open":
+            return
+        if self._state == "closed":
+            raise QueueClosed("the switch is closed; make a new one to use it again")
+        self._intake.choice.clock = self._pops.clock = self._openers.clock = self.clock
+        if self.limits != self._own_limits:
+            for queue in self.routes.values():
+                queue.limits = self.limits
+        await self._get_ready(begin=False)
+        self._adopt()
+        self._state = "open"
+
+    async def begin(self) -> None:
+        self._check_open()
+        await self._get_ready(begin=True)
+
+    async def _get_ready(self, *, begin: bool) -> None:
+        routes = list(self._routes.values())
+        try:
+            await self._openers.get_ready(routes, self._routes.get(self.chosen), begin=begin)
+            await self._intake.check()
+        except QueueError:
+            raise
+        except BaseException:
+            await self._openers.close(routes)
+            raise
+
+    async def close(self) -> None:
+        if self._state != "closed":
+            self._state = "closed"
+            await self._pops.close()
+            await self._openers.close(list(self._routes.values()))
+
+    def _check_open(self) -> None:
+        if self._state != "open":
+            raise QueueClosed(f"the switch is {self._state}")
+
+    def sibling(self, suffix: str) -> MessageQueue:
+        """A switch of the routes' siblings, so that what lies beside a route stays there."""
+        choice = self._intake.choice
+        return SwitchQueue({name: one.sibling(suffix) for name, one in self.routes.items()}, lambda: choice.route)
+
+    # -- in
+
+    async def push(self, message: Message, *, timeout: float | None = None) -> None:
+        self._check_open()
+        await self._intake.push(message, timeout)
+
+    async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
+        self._check_open()
+        await self._intake.push_many(messages, timeout)
+
+    # -- out
+
+    async def pop(self) -> Delivery:
+        while not (batch := await self.pop_many(1)):
+            pass
+        return batch[0]
+
+    async def pop_many(self, limit: int) -> list[Delivery]:
+        self._check_open()
+        return await self._pops.pop(limit)
+
+    async def take(self, match: Callable[[Message], bool], limit: int) -> list[Delivery]:
+        """Of one route after another."""
+        self._check_open()
+        return await take(list(self._routes.values()), match, limit)
+
+    # -- looked at
+
+    async def size(self) -> int:
+        """Of the routes that answer. Raises QueueUnavailable when the one that is written does not, or none does."""
+        self._check_open()
+        sizes = await each(self._routes.values(), lambda queue: queue.size())
+        errors = {name: answer for name, answer in sizes.items() if isinstance(answer, QueueError)}
+        if errors and (len(errors) == len(sizes) or self._intake.choice.route in errors):
+            raise errors.get(self._intake.choice.route) or next(iter(errors.values()))
+        return sum(answer for answer in sizes.values() if isinstance(answer, int))
+
+    async def stats(self) -> QueueStats:
+        """All routes together. Raises QueueUnavailable when one does not answer."""
+        answers = await self.stats_by_route()
+        for answer in answers.values():
+            if isinstance(answer, QueueError):
+                raise answer
+        return total([answer for answer in answers.values() if isinstance(answer, QueueStats)])
+
+    async def stats_by_route(self) -> dict[str, QueueStats | QueueError]:
+        """How each route stands, or why it can't be asked."""
+        self._check_open()
+        return await each(self._routes.values(), lambda queue: queue.stats())
+
+    def browse(self, *, since: datetime | str | None = None, follow: bool = False) -> AsyncIterator[Message]:
+        """One route after another; with `follow` all at once. `since` is a time: positions are of one queue."""
+        self._check_open()
+        if isinstance(since, str):
+            raise ConfigurationError(
+                f"the position {since!r} is of one queue, and this is a {self.name}; name that one"
+            )
+        views = [route.opened().browse(since=since, follow=follow) for route in self._routes.values()]
+        return together(views) if follow else in_turn(views)
+
+
+def _queue_of(name: str, route: str | MessageQueue) -> MessageQueue:
+    check_name("route", name)
+    if name == HOLD:
+        raise ConfigurationError(f"no route is called {HOLD!r}: that is what a flag says when none shall be written")
+    queue = open_queue(route) if isinstance(route, str) else route
+    if not isinstance(queue, MessageQueue) or isinstance(queue, SwitchQueue):
+        raise ConfigurationError(f"route {name!r} is {queue!r:.100}, neither a queue URL nor a queue; nor a switch")
+    return queue
+
+
+def _check(routes: Mapping[str, Route], choose: Callable[[], str]) -> None:
+    """No route leads where another one leads."""
+    if not routes:
+        raise ConfigurationError("a switch needs routes: {'name': URL or queue, ...}")
+    if not callable(choose) or inspect.iscoroutinefunction(choose):
+        raise ConfigurationError(f"choose={choose!r:.100} is no plain function that returns the name of a route")
+    known: dict[object, str] = {}
+    for name, route in routes.items():
+        place = id(route.queue) if route.queue.url is None else route.queue.url.raw
+        if place in known and place != "channel://":
+            raise ConfigurationError(f"the routes {known[place]!r} and {name!r} are one queue: {name_of(route.queue)}")
+        known[place] = name
