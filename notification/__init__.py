@@ -36,6 +36,7 @@ from workers.retry import RetryPolicy
 
 from .blocking import BlockingDispatcher
 from .context import CallNext, Context, Middleware
+from .degradation import Degradation
 from .dispatcher import EventDispatcher
 from .event import event
 from .report import Dispatched, Health, StopReport
@@ -49,6 +50,7 @@ __all__ = [
     "Context",
     "CorruptMessage",
     "DeadLetter",
+    "Degradation",
     "Delivery",
     "Dispatched",
     "EventDispatcher",

@@ -173,12 +173,13 @@ class _ProcessOrder:
 def make_composer(queue: MessageQueue, settings: Settings, clock: Clock) -> Composer:
     """What makes messages for this queue. By reference only where a dead letter is never encoded either."""
     dead = settings.dead_letter
+    spills = settings.degradation is not None and settings.degradation.spill is not None
     stays_here = dead is None or (isinstance(dead, MessageQueue) and Capability.LOCAL in dead.capabilities)
     return Composer(
         clock,
         settings.source,
         queue.limits,
-        by_reference=Capability.LOCAL in queue.capabilities and not settings.middleware and stays_here,
+        by_reference=Capability.LOCAL in queue.capabilities and not settings.middleware and stays_here and not spills,
         on_dispatch=[change for m in settings.middleware if (change := getattr(m, "on_dispatch", None))],
     )
 
@@ -197,11 +198,6 @@ class PoolMaker:
         """A pool, not running yet."""
         settings = self.settings
         longest = settings.handler_timeout
-        make = partial(Step.of, retry=settings.retry, timeout=longest, middleware=settings.middleware, send=self.send)
-        router = Router(
-            self.handlers, make, self.clock,
-            default=settings.retry, unhandled=settings.unhandled, queue=name_of(queue),
-        )  # fmt: skip
         pool = PoolSettings(
             workers=self.workers,
             prefetch=settings.prefetch,
@@ -210,7 +206,19 @@ class PoolMaker:
             key_of=key_of(queue, self.handlers),
             mark=partial(_mark, queue),
         )
-        return Pool(queue, dead, router, self.clock, pool)
+        return Pool(queue, dead, self.router(queue), self.clock, pool)
+
+    def router(self, queue: MessageQueue) -> Router:
+        """From deliveries to handlers."""
+        settings = self.settings
+        make = partial(
+            Step.of, retry=settings.retry, timeout=settings.handler_timeout, middleware=settings.middleware,
+            send=self.send,
+        )  # fmt: skip
+        return Router(
+            self.handlers, make, self.clock,
+            default=settings.retry, unhandled=settings.unhandled, queue=name_of(queue),
+        )  # fmt: skip
 
 
 def _mark(queue: MessageQueue, delivery: Delivery, letter: Message) -> Message:

@@ -9,14 +9,16 @@ from typing import Any, Self, TypeVar, overload
 
 from queues.base import MessageQueue
 from queues.clock import SYSTEM_CLOCK, Clock
-from queues.errors import ConfigurationError
+from queues.errors import ConfigurationError, PushFailed
 from queues.message import Message
 from workers.retry import RetryPolicy
 
 from .blocking import BlockingDispatcher
 from .composing import default_source
 from .context import Middleware
+from .degradation import Degradation
 from .handlers import Handler, Handlers, Order, what_is_handled
+from .inline import as_queue_error
 from .life import Life
 from .observed import Observed
 from .offloop import OnDone
@@ -37,15 +39,17 @@ class EventDispatcher(Observed):
     prefetch: the most events fetched ahead; None: 1000. handler_timeout: seconds that a run of a handler may take.
     grace: seconds that `stop()` may take. hold: seconds a failed event with a key keeps its place in this process
     before it goes back to the queue. source: the CloudEvents source; None: `/` and the program's name. unhandled: what
-    becomes of an event that nobody handles here: `retry`, `dead_letter` or, where there are groups, `skip`. clock: the
-    time it goes by; tests bring their own. Nothing is opened yet. Raises ConfigurationError.
+    becomes of an event that nobody handles here: `retry`, `dead_letter` or, where there are groups, `skip`.
+    degradation: how dispatching goes on while the queue takes no events; None: it waits, and raises. clock: the time it
+    goes by; tests bring their own. Nothing is opened yet. Raises ConfigurationError.
     """
 
     def __init__(
         self, queue: str | MessageQueue = "channel://", *, retry: RetryPolicy = _DEFAULT_RETRY,
         dead_letter: str | MessageQueue | None = None, middleware: Sequence[Middleware] = (),
         prefetch: int | None = None, handler_timeout: float = 300.0, grace: float = 30.0, hold: float = 60.0,
-        source: str | None = None, unhandled: Unhandled = "retry", clock: Clock = SYSTEM_CLOCK,
+        source: str | None = None, unhandled: Unhandled = "retry", degradation: Degradation | None = None,
+        clock: Clock = SYSTEM_CLOCK,
     ) -> None:  # fmt: skip
         settings = Settings(
             retry=retry,
@@ -57,6 +61,7 @@ class EventDispatcher(Observed):
             hold=hold,
             source=default_source() if source is None else source,
             unhandled=unhandled,
+            degradation=degradation,
         )
         self._handlers = Handlers()
         self._life = Life(queue, settings, self._handlers, clock)
@@ -104,29 +109,32 @@ class EventDispatcher(Observed):
         self, event: Any, /, *, id: str | None = None, key: str | None = None,  # noqa: A002 - CloudEvents' name for it
         delay: float | datetime = 0, headers: Mapping[str, str] | None = None, timeout: float | None = 5.0,
     ) -> Dispatched:  # fmt: skip
-        """Hand an event to the queue; returns once the queue has accepted it.
+        """Hand an event to the queue; returns once the queue has accepted it, or what a degradation puts in its place.
 
         event: an instance of an `@event` class, or a `Message` for a type without one. id: to repeat a dispatch whose
         result was unknown. key: instead of the class's. delay: seconds, or an aware datetime. headers: extension
         attributes, names of lower-case letters and digits. timeout: seconds to wait for a full or silent queue, None:
         for ever; inside a handler a full queue raises at once. Cancelled, the event may have been accepted, or not.
-        Raises UnknownEvent, CorruptMessage (no JSON form, over a limit), QueueFull, QueueUnavailable, QueueClosed.
+        Raises UnknownEvent, CorruptMessage (no JSON form, over a limit), QueueFull, QueueUnavailable, QueueClosed; and
+        what its handlers raise, where a degradation runs them inline.
         """
         service, compose = self._life.opened()
         message = compose(event, id=id, key=key, delay=delay, headers=headers)
-        await service.sender.send(message, timeout)
-        return Dispatched(message.id)
+        via = await service.sender.send(message, timeout)
+        return Dispatched(message.id) if via is None else Dispatched(message.id, via)
 
     async def dispatch_many(self, events: Iterable[Any], /, *, timeout: float | None = 5.0) -> list[Dispatched]:
         """Dispatch many `events` at once, in order; `timeout` and errors as for one.
 
-        Nothing is sent when one of them is no event. Raises PushFailed naming those that the queue did not accept; the
-        others are in.
+        Nothing is sent when one of them is no event. Raises PushFailed naming those that were not accepted, or failed
+        inline; the others are in.
         """
         service, compose = self._life.opened()
         messages = [compose(event) for event in events]
-        await service.sender.send_all(messages, timeout)
-        return [Dispatched(message.id) for message in messages]
+        answers = await service.sender.send_all(messages, timeout)
+        if errors := {at: as_queue_error(one) for at, one in enumerate(answers) if isinstance(one, Exception)}:
+            raise PushFailed(errors)
+        return [Dispatched(message.id, str(via)) for message, via in zip(messages, answers, strict=True)]
 
     def dispatch_soon(self, event: Any, /, *, on_done: OnDone | None = None) -> None:
         """Dispatch from any thread, without waiting. At most 10,000 may be on their way: one more raises QueueFull.
@@ -153,7 +161,8 @@ class EventDispatcher(Observed):
         """Open the queue and, with workers, consume; returns once it does. `workers=0` only dispatches.
 
         workers: events at a time; they can be started once. What it opened is closed again when it fails. Raises
-        ConfigurationError when the queue can't do what the handlers need, QueueUnavailable when it can't be reached.
+        ConfigurationError when the queue can't do what the handlers need, QueueUnavailable when it can't be reached;
+        with a spill it dispatches into that, and the workers begin when the queue is there.
         """
         await self._life.start(workers, self.dispatch)
 

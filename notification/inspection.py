@@ -5,10 +5,15 @@ from __future__ import annotations
 from attrs import evolve
 
 from queues.base import QueueStats
+from queues.clock import patience
+from queues.fallback import State
 from workers.outcome import describe
 
 from .report import Health
 from .service import Service
+
+_PATIENCE = 1.0
+"""Seconds to wait for the queue's size; who asks over HTTP waits for two."""
 
 
 async def stats_of(service: Service) -> QueueStats:
@@ -20,40 +25,47 @@ async def stats_of(service: Service) -> QueueStats:
 
 
 async def is_finished(service: Service) -> bool:
-    """Whether nothing is on its way to the queue, waits in it, is in flight or delayed."""
+    """Whether nothing is on its way to the queue, is spilled, waits in the queue, is in flight or delayed."""
     if service.sender.waiting or service.soon.waiting or (service.pool is not None and not service.pool.idle):
+        return False
+    if (fallback := service.fallback) is not None and (fallback.spilled or fallback.state is not State.DIRECT):
         return False
     stats = await service.queue.stats()
     return not (stats.waiting or stats.in_flight or stats.delayed)
 
 
 async def health_of(service: Service | None) -> Health:
-    """For probes. Never raises."""
+    """For probes. Never raises, and takes no more than a second."""
     if service is None or service.over:
         failed = service.failure if service is not None else None
         return Health(live=failed is None, ready=False, last_error=str(failed or ""))
     lag, error = await _lag(service)
-    pool = service.pool
-    if pool is None:
-        return Health(live=True, ready=not error, degraded=bool(error), lag=lag, last_error=error)
-    for trouble in (pool.fetcher.trouble, pool.settler.trouble):
+    pool, fallback = service.pool, service.fallback
+    for trouble in (pool.fetcher.trouble, pool.settler.trouble) if pool is not None else ():
         if trouble.failures:
             error = error or trouble.last_error
-    popped = pool.fetcher.last_pop
+    popped = pool.fetcher.last_pop if pool is not None else None
     return Health(
         live=True,
-        ready=not error,
-        degraded=bool(error),
+        ready=not error or service.goes_on,
+        degraded=bool(error) or (fallback is not None and fallback.state is not State.DIRECT),
+        spilled=0 if fallback is None else fallback.spilled,
         last_pop_age=None if popped is None else service.clock.monotonic() - popped,
         lag=lag,
-        lost_leases=pool.held.lost,
-        in_threads=pool.in_threads,
+        lost_leases=0 if pool is None else pool.held.lost,
+        in_threads=0 if pool is None else pool.in_threads,
         last_error=error,
     )
 
 
 async def _lag(service: Service) -> tuple[int | None, str]:
+    """How many wait, or why nobody knows. A queue that takes no events is not asked: it may be long in answering."""
+    if (fallback := service.fallback) is not None and (fallback.state is State.SPILLING or not fallback.reached):
+        return None, fallback.error
     try:
-        return await service.queue.size(), ""
+        async with patience(_PATIENCE):
+            return await service.queue.size(), ""
+    except TimeoutError:
+        return None, f"the queue gave no answer within {_PATIENCE:g} s"
     except Exception as unreachable:  # noqa: BLE001 - a plugin may raise anything; a probe wants an answer
         return None, describe(unreachable)

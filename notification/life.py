@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 
-from queues.base import MessageQueue
+from queues.base import Capability, MessageQueue
 from queues.clock import Clock
 from queues.errors import ConfigurationError, QueueClosed
+from queues.fallback import Letterbox
 
 from .assembly import Needs, PoolMaker, build, build_dead, make_composer
 from .composing import Composer
 from .context import Send
 from .handlers import Handlers
+from .ladder import Ladder
 from .offloop import LoopThread, wait_for
 from .report import StopReport
 from .service import Service, check_workers
@@ -49,7 +51,7 @@ class Life:
         """Open, and consume if there are workers. What it opened is closed again when it fails."""
         check_workers(workers)
         was_open = self.service is not None
-        await self._open()
+        await self._open(send)
         if workers == 0:
             return
         try:
@@ -59,10 +61,10 @@ class Life:
                 await self._close_again()
             raise
 
-    async def _open(self) -> None:
+    async def _open(self, send: Send) -> None:
         """Open, or wait for another task that does."""
         if self.service is None:
-            self.service = Service(self.queue, self._clock)
+            self.service = Service(self.queue, Ladder(self._settings, self._handlers, self._clock, send))
         service = self.service
         if service.over:
             self.opened()  # says that it has stopped
@@ -79,15 +81,21 @@ class Life:
         service, _ = self.opened()
         if service.pool is not None:
             raise ConfigurationError(f"started already, with {len(service.pool.workers)} workers; start() works once")
-        Needs(self._handlers, self._settings.unhandled).check(service.queue)
-        await service.consume(
-            self.dead_letters(), PoolMaker(self._settings, self._handlers, self._clock, send, workers)
-        )
+        if service.starting:
+            raise ConfigurationError("started already; the workers begin when the queue is there")
+        needs = Needs(self._handlers, self._settings.unhandled)
+        needs.check(service.queue)
+        letters = service.letters or Letterbox(build_dead(self.queue, self._settings.dead_letter, self._clock))
+        make = PoolMaker(self._settings, self._handlers, self._clock, send, workers)
+        await service.consume(letters, make, needs.check)
 
     def dead_letters(self) -> MessageQueue:
         """The queue where dead letters go: the open one, or a new one while no workers have started."""
-        if self.service is not None and self.service.dead is not None:
-            return self.service.dead
+        if (service := self.service) is not None:
+            if service.dead is not None:
+                return service.dead
+            if service.letters is not None and Capability.LOCAL in service.letters.queue.capabilities:
+                return service.letters.queue  # another one would be empty
         return build_dead(self.queue, self._settings.dead_letter, self._clock)
 
     async def _close_again(self) -> None:

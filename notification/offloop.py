@@ -12,7 +12,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from typing import Any, Final, TypeVar
 
-from queues.errors import ConfigurationError, NotificationError, PushFailed, QueueClosed, QueueFull
+from queues.errors import ConfigurationError, NotificationError, QueueClosed, QueueFull
 from queues.message import Message, about
 from workers.outcome import describe
 
@@ -21,7 +21,7 @@ from .report import Dispatched
 log: Final = logging.getLogger("notification.dispatcher")
 
 OnDone = Callable[[Dispatched | Exception], object]
-SendAll = Callable[[Sequence[Message], float | None], Coroutine[Any, Any, None]]
+SendAll = Callable[[Sequence[Message], float | None], Coroutine[Any, Any, list[str | Exception]]]
 MAX_SOON = 10_000
 """How many events `dispatch_soon` may have on their way; one more is QueueFull."""
 _T = TypeVar("_T")
@@ -77,28 +77,26 @@ class Soon:
             await self._send_batch(batch)
 
     async def _send_batch(self, batch: list[tuple[Message, OnDone | None]]) -> None:
-        errors: dict[int, Exception] = {}
+        answers: list[str | Exception]
         try:
-            await self._send_all([message for message, _ in batch], 5.0)
-        except PushFailed as error:
-            errors = dict(error.errors)
+            answers = await self._send_all([message for message, _ in batch], 5.0)
         except Exception as error:  # noqa: BLE001 - told to everyone who waits
-            errors = dict.fromkeys(range(len(batch)), error)
-        for index, (message, on_done) in enumerate(batch):
-            self._tell(message, on_done, errors.get(index))
+            answers = [error] * len(batch)
+        for (message, on_done), answer in zip(batch, answers, strict=True):
+            self._tell(message, on_done, answer)
 
-    def _tell(self, message: Message, on_done: OnDone | None, error: Exception | None) -> None:
-        if error is not None and on_done is None:
+    def _tell(self, message: Message, on_done: OnDone | None, answer: str | Exception) -> None:
+        if on_done is not None:
+            try:
+                on_done(answer if isinstance(answer, Exception) else Dispatched(message.id, answer))
+            except Exception:
+                log.exception("on_done of event %s (%s) failed", message.id, message.type, extra=about(message))
+        elif isinstance(answer, Exception):
             self.failed += 1
             log.error(
                 "event %s (%s) from dispatch_soon was not accepted: %s",
-                message.id, message.type, describe(error), extra=about(message, error_type=type(error).__name__),
+                message.id, message.type, describe(answer), extra=about(message, error_type=type(answer).__name__),
             )  # fmt: skip
-        elif on_done is not None:
-            try:
-                on_done(error if error is not None else Dispatched(message.id))
-            except Exception:
-                log.exception("on_done of event %s (%s) failed", message.id, message.type, extra=about(message))
 
     async def drained(self) -> None:
         """Wait until everything is on its way no more."""

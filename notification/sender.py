@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Collection, Coroutine, Iterable, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -14,6 +14,7 @@ from attrs import define
 from queues.base import MessageQueue
 from queues.clock import Alarm, Clock
 from queues.errors import ConfigurationError, PushFailed, QueueClosed, QueueError, QueueFull, QueueUnavailable
+from queues.fallback import FallbackQueue, SpillFull
 from queues.message import Message
 from workers.outcome import describe
 from workers.pool import in_handler
@@ -31,15 +32,22 @@ a queue has beyond a caller's timeout to answer, at least that it is full.
 """
 
 
+Answer = str | Exception
+"""What became of a message: the way it went, `queue`, `spill` or `inline`, or what went wrong."""
+
+
 class Sender(Protocol):
     """How messages get into the queue."""
 
-    def send(self, message: Message, timeout: float | None) -> Coroutine[Any, Any, None]:
-        """Return once the queue has accepted it. Raises QueueFull, QueueUnavailable, QueueClosed."""
+    def send(self, message: Message, timeout: float | None) -> Coroutine[Any, Any, str | None]:
+        """Return once it was accepted: the way it went, None for `queue`. Raises QueueFull, QueueUnavailable,
+        QueueClosed.
+        """
         ...
 
-    async def send_all(self, messages: Sequence[Message], timeout: float | None) -> None:
-        """The same for many, in order. Raises PushFailed naming those that were not accepted."""
+    async def send_all(self, messages: Sequence[Message], timeout: float | None) -> list[Answer]:
+        """The same for many, in order: of each the way it went, or why it was not accepted."""
+        ...
 
     async def run(self) -> None:
         """Work until cancelled."""
@@ -54,10 +62,13 @@ class Sender(Protocol):
 
 
 class DirectSender:
-    """For a queue in this process: a push is a function call, there is no trip to share."""
+    """For a queue in this process: a push is a function call, there is no trip to share.
 
-    def __init__(self, queue: MessageQueue, clock: Clock) -> None:
-        self._queue = queue
+    waits: whether a dispatch waits for room in a full queue.
+    """
+
+    def __init__(self, queue: MessageQueue, clock: Clock, *, waits: bool = True) -> None:
+        self._queue, self._waits = queue, waits
         self._slice = TimeSlice(clock)
         self._loop = asyncio.get_running_loop()
         self.waiting = 0
@@ -65,7 +76,7 @@ class DirectSender:
     def send(self, message: Message, timeout: float | None) -> Coroutine[Any, Any, None]:
         if asyncio.get_running_loop() is not self._loop:
             raise _elsewhere()
-        if in_handler.get():
+        if in_handler.get() or not self._waits:
             timeout = 0
         return self._send_later(message, timeout) if self._slice.over() else self._queue.push(message, timeout=timeout)
 
@@ -73,10 +84,15 @@ class DirectSender:
         await self._slice.next()
         await self._queue.push(message, timeout=timeout)
 
-    async def send_all(self, messages: Sequence[Message], timeout: float | None) -> None:
+    async def send_all(self, messages: Sequence[Message], timeout: float | None) -> list[Answer]:
         if asyncio.get_running_loop() is not self._loop:
             raise _elsewhere()
-        await self._queue.push_many(messages, timeout=0 if in_handler.get() else timeout)
+        errors: dict[int, QueueError] = {}
+        try:
+            await self._queue.push_many(messages, timeout=0 if in_handler.get() or not self._waits else timeout)
+        except PushFailed as failed:
+            errors = failed.errors
+        return [errors.get(index, "queue") for index in range(len(messages))]
 
     async def run(self) -> None:
         """Nothing to do in the background."""
@@ -90,26 +106,34 @@ class _Caller:
     """Until `full_at` it waits for room, until `expires` for any answer."""
 
     message: Message
-    accepted: asyncio.Future[None]
+    accepted: asyncio.Future[str]
     full_at: float
     expires: float
     sent: bool = False
 
-    def outcome(self) -> QueueError | None:
-        """What went wrong, if anything; a caller that has no answer yet gives up."""
+    def answer(self) -> Answer:
+        """What became of it; a caller that has no answer yet gives up."""
         if not self.accepted.done():
             self.accepted.cancel()
         if self.accepted.cancelled():
-            return None
+            return QueueUnavailable("nobody waits for an answer any more", may_have_been_stored=self.sent)
         error = self.accepted.exception()
-        return error if isinstance(error, QueueError) else None
+        return error if isinstance(error, Exception) else self.accepted.result()
 
 
 class BatchSender:
-    """One task owns the batch under way; a caller that is cancelled takes nobody with it."""
+    """One task owns the batch under way; a caller that is cancelled takes nobody with it.
 
-    def __init__(self, queue: MessageQueue, clock: Clock) -> None:
-        self._queue = queue
+    fallback: the queue, or what is in it, if that tells where events went. waits: as in DirectSender; inline: who finds
+    no room in the spill need not wait for any.
+    """
+
+    def __init__(
+        self, queue: MessageQueue, clock: Clock, *,
+        fallback: FallbackQueue | None = None, waits: bool = True, inline: bool = False,
+    ) -> None:  # fmt: skip
+        self._queue, self._fallback = queue, fallback
+        self._waits, self._hopeless = waits, SpillFull if inline else ()
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._callers: deque[_Caller] = deque()
@@ -123,26 +147,25 @@ class BatchSender:
     def waiting(self) -> int:
         return len(self._callers) + len(self._under_way)
 
-    async def send(self, message: Message, timeout: float | None) -> None:
+    async def send(self, message: Message, timeout: float | None) -> str:
         if len(self._callers) >= MAX_CALLERS:
             raise _crowded()
-        await self._join(message, self._clock.monotonic(), timeout).accepted
+        return await self._join(message, self._clock.monotonic(), timeout).accepted
 
-    async def send_all(self, messages: Sequence[Message], timeout: float | None) -> None:
-        errors: dict[int, QueueError] = {}
+    async def send_all(self, messages: Sequence[Message], timeout: float | None) -> list[Answer]:
+        answers: list[Answer] = []
         began = self._clock.monotonic()
         for start in range(0, len(messages), _BATCH):
             batch = messages[start : start + _BATCH]
             if len(self._callers) >= MAX_CALLERS:
-                errors |= {start + i: _crowded() for i in range(len(batch))}
+                answers += [_crowded() for _ in batch]
                 continue
             callers = [self._join(message, began, timeout) for message in batch]
             try:
                 await asyncio.wait([caller.accepted for caller in callers])
             finally:
-                errors |= {start + i: error for i, caller in enumerate(callers) if (error := caller.outcome())}
-        if errors:
-            raise PushFailed(errors)
+                answers += [caller.answer() for caller in callers]
+        return answers
 
     def _join(self, message: Message, began: float, timeout: float | None) -> _Caller:
         if self._closed:
@@ -151,7 +174,7 @@ class BatchSender:
             raise _elsewhere()
         full_at = math.inf if timeout is None else began + timeout
         expires = full_at + _PATIENCE
-        if in_handler.get():
+        if in_handler.get() or not self._waits:
             full_at = began
         caller = _Caller(message, asyncio.get_running_loop().create_future(), full_at, expires)
         self._callers.append(caller)
@@ -192,9 +215,15 @@ class BatchSender:
         self._under_way = batch
         patience = min(caller.full_at for caller in batch) - self._clock.monotonic()
         timeout = min(max(0.0, patience), _PATIENCE)
+        messages = [caller.message for caller in batch]
         errors: dict[int, QueueError] = {}
+        spilled: Collection[int] = ()
         try:
-            await self._queue.push_many([caller.message for caller in batch], timeout=timeout)
+            if self._fallback is None:
+                await self._queue.push_many(messages, timeout=timeout)
+            else:
+                placed = await self._fallback.place(messages, timeout=timeout)
+                errors, spilled = placed.errors, placed.spilled
         except PushFailed as error:
             errors = error.errors
         except QueueError as error:
@@ -202,22 +231,23 @@ class BatchSender:
         except Exception as error:  # noqa: BLE001 - a plugin may raise anything; its callers get a declared error
             unknown = QueueUnavailable(f"push failed: {describe(error)}", may_have_been_stored=True)
             errors = dict.fromkeys(range(len(batch)), unknown)
-        await self._answer(batch, errors)
+        await self._answer(batch, errors, spilled)
 
-    async def _answer(self, batch: list[_Caller], errors: dict[int, QueueError]) -> None:
+    async def _answer(self, batch: list[_Caller], errors: dict[int, QueueError], spilled: Collection[int]) -> None:
         left, again = iter(enumerate(batch)), list[_Caller]()
         try:
             for _ in range(_ANSWERS, len(batch), _ANSWERS):
-                self._tell(islice(left, _ANSWERS), errors, again)
+                self._tell(islice(left, _ANSWERS), errors, spilled, again)
                 await asyncio.sleep(0)
         finally:
-            self._tell(left, errors, again)
+            self._tell(left, errors, spilled, again)
             self._under_way = []
             self._callers.extendleft(reversed(again))
 
     def _tell(
-        self, callers: Iterable[tuple[int, _Caller]], errors: dict[int, QueueError], again: list[_Caller]
-    ) -> None:
+        self, callers: Iterable[tuple[int, _Caller]], errors: dict[int, QueueError], spilled: Collection[int],
+        again: list[_Caller],
+    ) -> None:  # fmt: skip
         """Those who may still wait for room come to `again`."""
         now = self._clock.monotonic()
         for index, caller in callers:
@@ -225,8 +255,8 @@ class BatchSender:
             if caller.accepted.done():
                 continue
             if error is None:
-                caller.accepted.set_result(None)
-            elif isinstance(error, QueueFull) and caller.full_at > now:
+                caller.accepted.set_result("spill" if spilled and index in spilled else "queue")
+            elif isinstance(error, QueueFull) and caller.full_at > now and not isinstance(error, self._hopeless):
                 caller.sent = False
                 again.append(caller)
             else:

@@ -15,25 +15,34 @@ from attrs import asdict, frozen
 
 from queues.base import Capability, MessageQueue, name_of
 from queues.clock import Clock
-from queues.errors import ConfigurationError
+from queues.errors import ConfigurationError, QueueUnavailable
+from queues.fallback import FallbackQueue, Letterbox
 from workers.deadline import until
 from workers.outcome import describe
 from workers.pool import Pool
 
 from .assembly import complete
+from .ladder import Ladder
 from .offloop import Soon
 from .report import StopReport
-from .sender import BatchSender, DirectSender, Sender
+from .sender import Sender
 
 log: Final = logging.getLogger("notification.dispatcher")
+
+_BEGIN_AGAIN = 1.0
+"""Seconds until workers that could not begin are tried again."""
 
 
 @frozen
 class Start:
-    """Begin to consume: a pool to be built on the opened queue, and who waits for it."""
+    """Begin to consume: a pool to be built on the opened queue, and who waits for it.
+
+    check: raises ConfigurationError when the opened queue can't do what the handlers need.
+    """
 
     make: Callable[[MessageQueue, MessageQueue], Pool]
-    dead: MessageQueue
+    check: Callable[[MessageQueue], None]
+    letters: Letterbox
     started: asyncio.Future[None]
 
 
@@ -42,10 +51,15 @@ class Service:
     and a web server's start-up and shut-down are different tasks: so they all live in one of our own.
     """
 
-    def __init__(self, queue: MessageQueue, clock: Clock) -> None:
-        self.queue: MessageQueue = queue
+    def __init__(self, queue: MessageQueue, ladder: Ladder) -> None:
+        self.clock: Clock = ladder.clock
+        self._ladder = ladder
+        self.letters: Letterbox | None = _letters_of(queue, ladder)
+        self.queue: MessageQueue = ladder.around(queue, self.letters)
+        self.fallback: FallbackQueue | None = self.queue if isinstance(self.queue, FallbackQueue) else None
         self.dead: MessageQueue | None = None
-        self.clock: Clock = clock
+        self.starting: bool = False
+        """Workers were asked for, and begin when the queue is there."""
         self.pool: Pool | None = None
         self.sender: Sender
         self.soon: Soon
@@ -72,9 +86,14 @@ class Service:
             await self._task
         await self._opened
 
-    async def consume(self, dead: MessageQueue, make: Callable[[MessageQueue, MessageQueue], Pool]) -> None:
-        """Open the dead letters and start the pool."""
-        request = Start(make, dead, asyncio.get_running_loop().create_future())
+    async def consume(
+        self,
+        letters: Letterbox,
+        make: Callable[[MessageQueue, MessageQueue], Pool],
+        check: Callable[[MessageQueue], None],
+    ) -> None:
+        """Open the dead letters and start the pool; later, if the queue is down and there is a spill."""
+        request = Start(make, check, letters, asyncio.get_running_loop().create_future())
         self._commands.put_nowait(request)
         await _first_of(request.started, self._task)
         if request.started.done():
@@ -91,6 +110,12 @@ class Service:
                 log.info("stopping within %g s", grace, extra={"queue": name_of(self.queue)})
             self._commands.put_nowait(None)
         return await asyncio.shield(self._task)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether dispatch works even while the queue takes no events."""
+        spills = self.fallback is not None and self.fallback.has_room
+        return spills or self._ladder.degradation.inline
 
     @property
     def over(self) -> bool:
@@ -112,11 +137,14 @@ class Service:
 
     async def _live(self) -> StopReport:
         async with AsyncExitStack() as stack:
+            if self.letters is not None:
+                stack.push_async_callback(self.letters.close)
             await self.queue.open()
-            self.queue = complete(self.queue)
+            if self.fallback is None:
+                self.queue = complete(self.queue)
             stack.push_async_callback(self.queue.close)
             local = Capability.LOCAL in self.queue.capabilities
-            self.sender = DirectSender(self.queue, self.clock) if local else BatchSender(self.queue, self.clock)
+            self.sender = self._ladder.sender(self.queue, self.fallback, lambda: self.pool)
             self.soon = Soon(asyncio.get_running_loop(), self.sender.send_all)
             async with anyio.create_task_group() as group:
                 group.start_soon(self.sender.run)
@@ -126,20 +154,43 @@ class Service:
                 await self._wind_up()
                 group.cancel_scope.cancel()
             left = await self._left_behind() if local else 0
-        return self._report(left)
+            spilled = 0 if self.fallback is None else _left_in(self.fallback)
+        return self._report(left, spilled)
 
     async def _start(self, command: Start, stack: AsyncExitStack, group: anyio.abc.TaskGroup) -> None:
-        try:
-            await self.queue.begin()
-            await command.dead.open()
-            stack.push_async_callback(command.dead.close)
-            self.dead = command.dead
-            self.pool = command.make(self.queue, command.dead)
-        except Exception as error:  # noqa: BLE001 - told to who asked; the dispatcher goes on without a pool
-            command.started.set_exception(error)
+        self.starting = True
+        if self.letters is not command.letters:
+            stack.push_async_callback(command.letters.close)
+        if self.fallback is not None and not self.fallback.reached:
+            log.warning("workers begin when %s is there", name_of(self.queue), extra={"queue": name_of(self.queue)})
+            group.start_soon(self._start_later, self.fallback, command, group)
+            command.started.set_result(None)
             return
+        try:
+            await self._begin(command, group)
+        except Exception as error:  # noqa: BLE001 - told to who asked; the dispatcher goes on without a pool
+            self.starting = False
+            command.started.set_exception(error)
+        else:
+            command.started.set_result(None)
+
+    async def _start_later(self, fallback: FallbackQueue, command: Start, group: anyio.abc.TaskGroup) -> None:
+        """What is set up wrong ends the dispatcher: nobody waits for it any more who could be told."""
+        await fallback.when_reached()
+        while True:
+            try:
+                await self._begin(command, group)
+            except QueueUnavailable:
+                await self.clock.sleep(_BEGIN_AGAIN)
+            else:
+                return
+
+    async def _begin(self, command: Start, group: anyio.abc.TaskGroup) -> None:
+        command.check(self.queue)
+        await self.queue.begin()
+        self.dead = await command.letters.opened()
+        self.pool = command.make(self.queue, self.dead)
         group.start_soon(self.pool.run)
-        command.started.set_result(None)
         queue, workers = name_of(self.queue), len(self.pool.workers)
         log.info("consuming %s with %d workers", queue, workers, extra={"queue": queue, "workers": workers})
 
@@ -152,6 +203,8 @@ class Service:
             await self.pool.ended.wait()
         with until(self.clock, deadline):
             await self.sender.drained()
+            if self.fallback is not None:
+                await self.fallback.replayed()
 
     async def _left_behind(self) -> int:
         """What an in-process queue still holds is gone after this: say so."""
@@ -164,13 +217,14 @@ class Service:
             )  # fmt: skip
         return left
 
-    def _report(self, left: int) -> StopReport:
+    def _report(self, left: int, spilled: int) -> StopReport:
         if self.pool is None:
-            return StopReport(abandoned=left)
+            return StopReport(abandoned=left, spilled=spilled)
         counts = self.pool.settler.counts
         return StopReport(
-            counts.handled, counts.retried, counts.dead, counts.released, abandoned=self.pool.abandoned + left
-        )
+            counts.handled, counts.retried, counts.dead, counts.released,
+            abandoned=self.pool.abandoned + left, spilled=spilled,
+        )  # fmt: skip
 
     def _say_how_it_ended(self, task: asyncio.Task[StopReport]) -> None:
         """An end that nobody asked for would else be seen only by who stops the dispatcher, perhaps much later."""
@@ -183,6 +237,29 @@ class Service:
             counts = asdict(task.result())
             told = ", ".join(f"{name} {count}" for name, count in counts.items())
             log.info("stopped: %s", told, extra=extra | counts)
+
+
+def _letters_of(queue: MessageQueue, ladder: Ladder) -> Letterbox | None:
+    """Where a degradation leaves what nobody takes; None: it needs no place, or keeps them where they are."""
+    told = ladder.degradation
+    if told.spill is None and told.on_full != "drop_oldest":
+        return None
+    try:
+        return ladder.letterbox(queue)
+    except ConfigurationError:
+        if told.spill is None:
+            raise
+        return None
+
+
+def _left_in(fallback: FallbackQueue) -> int:
+    """What is still spilled waits for the next process: say so."""
+    if spilled := fallback.spilled:
+        log.warning(
+            "%d events are left in the spill %s; they go to %s when a process that uses both is started",
+            spilled, fallback.spill_path, name_of(fallback), extra={"queue": name_of(fallback), "spilled": spilled},
+        )  # fmt: skip
+    return spilled
 
 
 async def _first_of(*futures: asyncio.Future[Any]) -> None:

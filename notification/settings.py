@@ -13,6 +13,7 @@ from workers.retry import RetryPolicy
 
 from .composing import check_source
 from .context import Middleware
+from .degradation import Degradation
 
 Unhandled = Literal["retry", "dead_letter", "skip"]
 
@@ -36,6 +37,11 @@ def _a_source(_: object, attribute: Attribute[str], value: str) -> None:
     check_source(value)
 
 
+def _a_degradation(_: object, attribute: Attribute[Any], value: Any) -> None:
+    if value is not None and not isinstance(value, Degradation):
+        raise ConfigurationError(f"{attribute.name}={value!r} is no Degradation(spill=…, inline=…, on_full=…)")
+
+
 @frozen(kw_only=True)
 class Settings:
     """See `EventDispatcher`."""
@@ -49,3 +55,4 @@ class Settings:
     hold: float = field(validator=_seconds)
     source: str = field(validator=_a_source)
     unhandled: Unhandled = field(validator=_one_of_unhandled)
+    degradation: Degradation | None = field(default=None, validator=_a_degradation)

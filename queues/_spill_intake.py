@@ -6,11 +6,12 @@ import logging
 from collections.abc import Sequence
 from typing import Final
 
+from ._spill_course import Course, State
 from ._spill_directory import SpillDirectory
 from ._spill_file import letter_of
 from ._spill_replay import Replay
 from .clock import Clock
-from .errors import QueueError, QueueFull
+from .errors import QueueError, QueueFull, QueueUnavailable
 from .message import Message
 
 log: Final = logging.getLogger("notification.queues")
@@ -26,17 +27,39 @@ class SpillFull(QueueFull):
 class Intake:
     """drops: whether the oldest events become dead letters to make room."""
 
-    def __init__(self, spill: SpillDirectory, replay: Replay, clock: Clock, *, drops: bool) -> None:
+    def __init__(self, spill: SpillDirectory, replay: Replay, course: Course, clock: Clock, *, drops: bool) -> None:
         self.drops = drops
-        self._spill, self._replay, self._clock = spill, replay, clock
+        self._spill, self._replay, self._course, self._clock = spill, replay, course, clock
         self._dropped = 0
         self._told_at = float("-inf")
 
-    async def store(self, messages: Sequence[Message]) -> dict[int, QueueError]:
-        """Store those for which there is room now; to be called with the lock. Why the others were not, by index.
+    async def put(
+        self, messages: Sequence[Message], before: dict[int, QueueError], timeout: float | None
+    ) -> tuple[dict[int, QueueError], list[int]]:
+        """Store these, waiting so many seconds for room. before: what the queue said of them.
 
-        What is behind the first one that finds no room is not stored: it would overtake that one.
+        Returns why some were not stored, and, should the spill be emptied meanwhile, which are for the queue.
         """
+        deadline = None if timeout is None else self._clock.monotonic() + timeout
+        left, errors = list(range(len(messages))), dict[int, QueueError]()
+        while True:
+            async with self._replay.lock:
+                if self._course.state is State.DIRECT:
+                    return errors, left
+                found = await self._store([messages[index] for index in left])
+            errors |= {left[at]: error for at, error in found.items() if not isinstance(error, SpillFull)}
+            full = {left[at]: error for at, error in found.items() if isinstance(error, SpillFull)}
+            left = list(full)
+            if not left or not await self._has_room_by(deadline):
+                return errors | {index: _unless_stored(before.get(index), full[index]) for index in left}, []
+
+    async def _has_room_by(self, deadline: float | None) -> bool:
+        if deadline is not None and self._clock.monotonic() >= deadline:
+            return False
+        return await self._replay.room.wait(self._clock, deadline)
+
+    async def _store(self, messages: Sequence[Message]) -> dict[int, QueueError]:
+        """Store those for which there is room now. What is behind the first one that finds none would overtake it."""
         errors = await self._spill.own.store(messages)
         while self.drops and (full := _full(errors)):
             if not await self._make_room(len(full)):
@@ -45,12 +68,6 @@ class Intake:
             errors = {index: error for index, error in errors.items() if index not in full}
             errors |= {full[at]: error for at, error in again.items()}
         return {index: self._meaning(error) for index, error in errors.items()}
-
-    async def wait_for_room(self, deadline: float | None) -> bool:
-        """False: there was none until then."""
-        if deadline is not None and self._clock.monotonic() >= deadline:
-            return False
-        return await self._replay.room.wait(self._clock, deadline)
 
     async def _make_room(self, count: int) -> int:
         dropped = await self._spill.own.drop_oldest(
@@ -75,3 +92,9 @@ class Intake:
 
 def _full(errors: dict[int, QueueError]) -> list[int]:
     return [index for index, error in errors.items() if isinstance(error, QueueFull)]
+
+
+def _unless_stored(before: QueueError | None, error: QueueError) -> QueueError:
+    """QueueFull says that nothing was stored; of a push without an answer nobody knows that."""
+    unknown = isinstance(before, QueueUnavailable) and before.may_have_been_stored
+    return QueueUnavailable(f"{before}; {error}", may_have_been_stored=True) if unknown else error

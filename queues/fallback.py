@@ -89,7 +89,9 @@ class FallbackQueue(QueueAround):
             lambda: self.inner, self._reach,
             course=self._course, spill=self._spill, letterbox=self._letterbox, clock=self.clock,
         )  # fmt: skip
-        self._intake = Intake(self._spill, self._replay, self.clock, drops=self._when_full == "drop_oldest")
+        self._intake = Intake(
+            self._spill, self._replay, self._course, self.clock, drops=self._when_full == "drop_oldest"
+        )
         self._reached: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             if not await self._reach():
@@ -219,29 +221,13 @@ class FallbackQueue(QueueAround):
     async def _spill_all(
         self, messages: Sequence[Message], before: dict[int, QueueError], timeout: float | None
     ) -> Placed:
-        """Into the spill, waiting for room. before: what the queue said of them."""
-        deadline = None if timeout is None else self.clock.monotonic() + timeout
-        left, errors = list(range(len(messages))), dict[int, QueueError]()
-        while True:
-            async with self._replay.lock:
-                if self._course.state is State.DIRECT:  # it was emptied while we waited for the lock
-                    break
-                found = await self._intake.store([messages[index] for index in left])
-            errors |= {left[at]: error for at, error in found.items() if not isinstance(error, SpillFull)}
-            full = [(left[at], error) for at, error in found.items() if isinstance(error, SpillFull)]
-            left = [index for index, _ in full]
-            if not left or not await self._intake.wait_for_room(deadline):
-                errors |= {index: _unless_stored(before.get(index), error) for index, error in full}
-                return Placed(errors, frozenset(set(range(len(messages))) - errors.keys()))
-        placed = await self.place([messages[index] for index in left], timeout=timeout)
+        """Into the spill; what finds it emptied meanwhile goes to the queue. before: what the queue said of them."""
+        errors, left = await self._intake.put(messages, before, timeout)
         spilled = set(range(len(messages))) - set(left) - errors.keys()
+        if not left:
+            return Placed(errors, frozenset(spilled))
+        placed = await self.place([messages[index] for index in left], timeout=timeout)
         return Placed(
             errors | {left[at]: error for at, error in placed.errors.items()},
             frozenset(spilled | {left[at] for at in placed.spilled}),
         )
-
-
-def _unless_stored(before: QueueError | None, error: QueueError) -> QueueError:
-    """QueueFull says that nothing was stored; of a push without an answer nobody knows that."""
-    unknown = isinstance(before, QueueUnavailable) and before.may_have_been_stored
-    return QueueUnavailable(f"{before}; {error}", may_have_been_stored=True) if unknown else error

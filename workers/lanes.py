@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from queues.clock import Alarm, Clock
 from queues.message import Delivery, Message
 
+from .guests import Guests
+
 KeyOf = Callable[[Message], str | None]
 
 
@@ -32,6 +34,7 @@ class Lanes:
         self._key_of = key_of
         self._wake = wake
         self._lanes: dict[str, deque[Delivery] | None] = {}
+        self._guests = Guests()
         self._waiting: list[tuple[float, int, Delivery]] = []
         self._alarm: Alarm | None = None
         self._serial = 0
@@ -69,10 +72,40 @@ class Lanes:
         if key is None:
             return
         lane = self._lanes.get(key)
+        if lane and self._guests.first_in(lane):
+            return
         if lane:
             self.ready.append(lane.popleft())
         else:
             self._lanes.pop(key, None)
+
+    # -- runs that are no worker's
+
+    async def turn(self, guest: Delivery, *, wait: bool = True) -> bool:
+        """Wait until nothing of its key runs or is before it: then it runs, outside of the workers, and `leave` is due.
+
+        False: its key goes back to the queue, or it would have to `wait`: it may not run. Cancel-safe: then it was
+        never there.
+        """
+        key = self._key_of(guest.expect())
+        if key is None:
+            return True
+        if key in self._lanes:
+            if not wait:
+                return False
+            lane = self._lanes[key] = self._lanes[key] or deque()
+            return await self._guests.wait(guest, lane, self.leave)
+        if key in self._shut:
+            return False
+        self._lanes[key] = None
+        return True
+
+    def leave(self, guest: Delivery) -> None:
+        """Its run is over."""
+        self.next(guest)
+        self._wake()
+
+    # -- retries
 
     def keyed(self, message: Message) -> bool:
         """Whether this message waits its turn in a lane."""
@@ -95,7 +128,7 @@ class Lanes:
             self._waiting = [one for one in self._waiting if one[2] is not delivery]
             heapq.heapify(self._waiting)
         lane = self._lanes.pop(key, None)
-        return list(lane) if lane else []
+        return self._guests.sent_away(lane) if lane else []
 
     def late(self, head: Delivery) -> list[Delivery]:
         """What arrived of this key since it was shut and has to follow; once there is none, `reopen` it."""
@@ -148,7 +181,8 @@ class Lanes:
         if self._alarm is not None:
             self._alarm.cancel()
         heads = [delivery for _, _, delivery in sorted(self._waiting)]
-        rest = list(self.ready) + [delivery for lane in self._lanes.values() if lane for delivery in lane]
+        behind = [delivery for lane in self._lanes.values() if lane for delivery in lane]
+        rest = list(self.ready) + self._guests.sent_away(behind)
         self.ready.clear()
         self._waiting.clear()
         for key, lane in self._lanes.items():

@@ -18,7 +18,7 @@ from queues.url import DEAD, QueueURL
 from ..context import Send
 from ..life import Life
 from ..report import StopReport
-from ..sender import Sender
+from ..sender import Answer, Sender
 from .recording import Record, RecordingQueue
 
 
@@ -39,7 +39,9 @@ class Rehearsal(Life):
         queue = RecordingQueue(open_queue(url), record.note_dispatch)
         queue.limits = life.queue.limits
         dead = RecordingQueue(open_queue(url.sibling(DEAD)), record.dead.append)
-        settings = attrs.evolve(life._settings, dead_letter=dead, middleware=(record, *life._settings.middleware))
+        settings = attrs.evolve(
+            life._settings, dead_letter=dead, middleware=(record, *life._settings.middleware), degradation=None
+        )
         return cls(queue, settings, life._handlers, clock)
 
     def use(self, queue: str | MessageQueue) -> None:
@@ -67,13 +69,13 @@ class HomeSender:
     def __init__(self, inner: Sender, loop: asyncio.AbstractEventLoop) -> None:
         self._inner, self._loop = inner, loop
 
-    async def send(self, message: Message, timeout: float | None) -> None:
+    async def send(self, message: Message, timeout: float | None) -> str | None:
         self._check_loop()
-        await self._inner.send(message, timeout)
+        return await self._inner.send(message, timeout)
 
-    async def send_all(self, messages: Sequence[Message], timeout: float | None) -> None:
+    async def send_all(self, messages: Sequence[Message], timeout: float | None) -> list[Answer]:
         self._check_loop()
-        await self._inner.send_all(messages, timeout)
+        return await self._inner.send_all(messages, timeout)
 
     async def run(self) -> None:
         await self._inner.run()
