@@ -16,6 +16,7 @@ from .errors import ConfigurationError, escape
 from .url import DEAD, seconds_of
 
 FOREVER = "forever"
+SEGMENT = "segment.ms"
 _ROOM = 64 << 10
 """Bytes beyond an event as it was dispatched: for what retries and death add, and for the batch around it."""
 _MOST_MOVERS = 6
@@ -36,6 +37,7 @@ class TopicOptions:
     replication: int | None = _option(None, "Copies of each event, on as many brokers; if not given, the brokers' own")
     min_isr: int | None = _option(None, "Copies that have to be written before an event is accepted")
     retention: str | None = _option(None, "How long events are kept, handled or not: 12h, 7d, forever")
+    segment: str | None = _option(None, "After how long a new file of events is begun: whole files are deleted")
     dead_retention: str = _option(FOREVER, "How long dead letters are kept")
     max_event: int | None = _option(None, "Bytes of the largest event; not less than ?max_event= of the URL")
     grow: bool = _option(False, "Add partitions where the queue has fewer")
@@ -64,6 +66,10 @@ class Plan:
         self._given = {name: str(value) for name, value in given.items() if value is not None}
         if options.retention is not None:
             self._given[RETENTION] = _ms(options.retention, "--retention")
+        if options.segment is not None:
+            self._given[SEGMENT] = str(
+                round(seconds_of(options.segment, f"--segment {escape(options.segment, 40)}") * 1000)
+            )
         if options.max_event is not None:
             self._given[MAX_BYTES] = str(options.max_event + _ROOM)
         self._dead_kept = _ms(options.dead_retention, "--dead-retention")

@@ -25,8 +25,8 @@ _FIELD = b"event"
 Settling = Callable[[Sequence[Delivery]], Command]
 
 
-def _new_name() -> str:
-    return f"{os.getpid()}-{secrets.token_hex(8)}"
+def _new_name(prefix: str | None) -> str:
+    return f"{f'{prefix}-' if prefix else ''}{os.getpid()}-{secrets.token_hex(8)}"
 
 
 class Receipt(NamedTuple):
@@ -51,7 +51,8 @@ class Owner:
     all it held and goes on under a new one.
 
     lease: seconds. filters: whether copies for other groups are settled unseen. held: by id, what was handed out and is
-    not settled. fresh: nothing was handed to this name yet. until: when the lease ends, if nobody renews it.
+    not settled. fresh: nothing was handed to this name yet. until: when the lease ends, if nobody renews it. prefix: of
+    its names. claim: the most to take over at a time; None: as many as are wanted.
     """
 
     keys: Keys
@@ -60,7 +61,9 @@ class Owner:
     limits: Limits
     clock: Clock
     filters: bool
-    name: str = field(factory=_new_name)
+    prefix: str | None = None
+    claim: int | None = None
+    name: str = field(default=attrs.Factory(lambda self: _new_name(self.prefix), takes_self=True))
     held: dict[bytes, Delivery] = field(factory=dict)
     fresh: bool = True
     until: float = 0.0
@@ -90,13 +93,14 @@ class Owner:
     def died(self, name: str) -> None:
         """The lease of this name was ended: what it held is lost."""
         if name == self.name:
-            self.name, self.held, self.fresh, self.until = _new_name(), {}, True, 0.0
+            self.name, self.held, self.fresh, self.until = _new_name(self.prefix), {}, True, 0.0
 
     # -- commands
 
     def look(self, most: int, after: bytes | str = "-", *, sweep: bool = False) -> Command:
         """See stream_look.lua."""
         names = (self.keys.waiting, self.leases, self.started, self.keys.delayed, aside(self.keys), settled(self.keys))
+        most = most if self.claim is None else min(most, self.claim)
         return _LOOK(names, self.group, self.name, self._lease_ms, int(self.fresh), most, after, int(sweep))
 
     def read(self, most: int, block: float | None = None) -> Command:

@@ -18,8 +18,9 @@ from ._redis_stream_look import Look
 from ._redis_stream_owner import Copy, Owner, copy_of, ids_of
 from ._redis_stream_reads import take
 from .base import Capability, MessageQueue, QueueStats
+from .errors import ConfigurationError
 from .message import Delivery, Message, Nack
-from .url import DEAD, QueueURL
+from .url import DEAD, QueueURL, check_name
 
 GROUP = "notification"
 """The group of a URL without ?group=, and of all dead letters: they are one store, each with its own group on it."""
@@ -27,7 +28,14 @@ GROUP = "notification"
 
 @attrs.frozen(kw_only=True)
 class StreamOptions(RedisOptions):
-    """As RedisOptions, but for capacity: the most events that wait for any one group."""
+    """As RedisOptions, but for capacity: the most events that wait for any one group.
+
+    consumer: what the names of our consumers begin with. claim: the most events that are taken over at a time from
+    those who died or handed them back.
+    """
+
+    consumer: str | None = None
+    claim: int | None = None
 
 
 class RedisStreamQueue(RedisQueue):
@@ -44,13 +52,17 @@ class RedisStreamQueue(RedisQueue):
 
     def __init__(self, server: Server, name: str, group: str, options: StreamOptions) -> None:
         super().__init__(server, name, options)
-        self._group = group
+        self._group, self._prefix, self._claim = group, options.consumer, options.claim
         self._holds_letters = name.endswith(f".{DEAD}")
 
     @classmethod
     def from_url(cls, url: QueueURL) -> RedisStreamQueue:
         """See StreamOptions. Raises ConfigurationError."""
         options = url.read(StreamOptions)
+        if options.consumer is not None:
+            check_name("consumer", options.consumer)
+        if options.claim == 0:
+            raise ConfigurationError("?claim=0 must be more than 0")
         group = GROUP if url.name.endswith(f".{DEAD}") else url.group or GROUP
         return cls(Server(url, options), url.name, group, options)
 
@@ -69,8 +81,9 @@ class RedisStreamQueue(RedisQueue):
 
     async def _begin(self) -> None:
         self._owner = Owner(
-            self._keys, self._group, self._options.lease, self.limits, self.clock, filters=not self._holds_letters
-        )
+            self._keys, self._group, self._options.lease, self.limits, self.clock,
+            filters=not self._holds_letters, prefix=self._prefix, claim=self._claim,
+        )  # fmt: skip
         await self._owner.reap(self._pushes)  # nobody consumes dead letters: a retry that was killed had some
         self._consumer = Consumer(self._server, self._owner, self._settles)
         self._look = Look(self._settles, self._owner, self._dead.waiting)

@@ -145,9 +145,7 @@ class QueueURL:
         user = f"{quote(self.username or '')}{':***' if self.password is not None else ''}@"
         shown = {"queue": self.name, "group": self.group, "order": self.order, **self.options}
         query = "&".join(
-            f"{n}={'***' if _SECRET.search(n) else quote(str(v), safe='/:{}')}"
-            for n, v in shown.items()
-            if v is not None
+            f"{n}={'***' if is_secret(n) else quote(str(v), safe='/:{}')}" for n, v in shown.items() if v is not None
         )
         login = user if self.username or self.password is not None else ""
         return f"{self.scheme}://{login}{hosts}{quote(self.path)}?{query}"
@@ -169,6 +167,11 @@ def seconds_of(text: str, name: str) -> float:
     if found and (seconds := float(found[1]) * _UNITS[found[2] or "s"]) < float("inf"):
         return seconds
     raise ConfigurationError(f"{name} is no duration; write 30, 500ms, 30s, 2m, 1h or 1d")
+
+
+def is_secret(option: str) -> bool:
+    """Whether an option of this name has a value that is not to be shown."""
+    return _SECRET.search(option) is not None
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

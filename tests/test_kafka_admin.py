@@ -54,13 +54,14 @@ async def create(url: str, **options: Any) -> dict[str, Change]:
 async def test_a_queue_is_made_with_the_topics_beside_it(kafka: Kafka) -> None:
     """Delayed events and dead letters are kept until they are dealt with, and are larger than what was dispatched."""
     topic = unique()
-    done = await create(kafka.url(topic), partitions=8, retention="12h", min_isr=1, max_event=300_000)
+    done = await create(kafka.url(topic), partitions=8, retention="12h", segment="1h", min_isr=1, max_event=300_000)
     assert list(done) == [topic, *(topic + sibling for sibling in SIBLINGS)]
     assert {change.done for change in done.values()} == {"created"}
     assert done[topic].note == "8 partitions, 1 replica, kept 12 h"
     assert partitions(kafka, *done) == [8, 1, 6, 6, 6]
     own = settings(kafka, topic)
-    assert (own["retention.ms"], own["min.insync.replicas"]) == (str(12 * 3600 * 1000), "1")
+    assert (own["retention.ms"], own["segment.ms"]) == (str(12 * 3600 * 1000), str(3600 * 1000))
+    assert own["min.insync.replicas"] == "1"
     for sibling in SIBLINGS:
         beside = settings(kafka, topic + sibling)
         assert beside["retention.ms"] == "-1"

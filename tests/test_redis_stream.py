@@ -118,6 +118,40 @@ async def test_an_owner_that_lost_its_lease_goes_on_under_a_new_name(streams: St
     assert await zombie.ack_many(got) == []
 
 
+async def test_a_consumer_is_named_as_its_url_says(streams: Streams) -> None:
+    """A name that operators know stands before ours, also after a lease that was lost."""
+    named = await streams.open(lease=0.3, consumer="shop-1")
+    await named.push(event("a"))
+    first = await taken(named, 1)
+    assert [name for name in streams.consumers() if name.startswith("shop-1-")] == [named._owner.name]
+    heir = await streams.open(lease=30)
+    await taken(heir, 1)
+    assert await named.extend(first) == first, "its lease was lost"
+    await named.push(event("b"))
+    await taken(named, 1)
+    assert named._owner.name.startswith("shop-1-")
+    with pytest.raises(ConfigurationError, match="the consumer name"):
+        open_queue("redis+stream://localhost?consumer=shop 1")
+
+
+async def test_no_more_is_taken_over_at_a_time_than_the_url_says(streams: Streams) -> None:
+    """Of what was handed back; all of it comes, a few at a time, and what is new is not held up."""
+    leaving = await streams.open()
+    await leaving.push_many(events(5))
+    await leaving.release(await taken(leaving, 5))
+    heir = await streams.open(claim=2)
+    await heir.push(event("new"))
+    sizes, got = [], []
+    while len(got) < 6:
+        batch = await heir.pop_many(100)
+        sizes.append(len(batch))
+        got += ids(batch)
+    assert max(sizes) <= 3
+    assert sorted(got) == ["e0", "e1", "e2", "e3", "e4", "new"]
+    with pytest.raises(ConfigurationError, match=r"\?claim=0 must be more than 0"):
+        open_queue("redis+stream://localhost?claim=0")
+
+
 async def test_a_dead_owner_is_forgotten_with_all_it_left(streams: Streams) -> None:
     """No consumer, no lease and no mark of a started event stays behind."""
     dead, heir = await streams.open(lease=0.3), await streams.open(lease=30)
