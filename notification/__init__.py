@@ -31,10 +31,12 @@ from queues.errors import (
 )
 from queues.message import DeadLetter, Delivery, Message, Nack
 from queues.registry import open_admin, open_queue, register_queue
+from queues.switch import SwitchQueue
 from queues.url import QueueURL, Seconds
 from workers.retry import RetryPolicy
 
 from .blocking import BlockingDispatcher
+from .config import Setting, effective_settings
 from .context import CallNext, Context, Middleware
 from .degradation import Degradation
 from .dispatcher import EventDispatcher
@@ -75,11 +77,14 @@ __all__ = [
     "RetryLater",
     "RetryPolicy",
     "Seconds",
+    "Setting",
     "Share",
     "StopReport",
+    "SwitchQueue",
     "UnknownEvent",
     "UnknownQueue",
     "Unsupported",
+    "effective_settings",
     "event",
     "no_such_queue",
     "open_admin",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Any, Self, TypeVar, overload
 
 from queues.base import MessageQueue
@@ -15,6 +16,7 @@ from workers.retry import RetryPolicy
 
 from .blocking import BlockingDispatcher
 from .composing import default_source
+from .config import Config, read_config
 from .context import Middleware
 from .degradation import Degradation
 from .handlers import Handler, Handlers, Order, what_is_handled
@@ -63,8 +65,25 @@ class EventDispatcher(Observed):
             unhandled=unhandled,
             degradation=degradation,
         )
+        self._config: Config | None = None
         self._handlers = Handlers()
         self._life = Life(queue, settings, self._handlers, clock)
+
+    @classmethod
+    def from_config(
+        cls, config: Path | str | Mapping[str, Any] | None = None, *, name: str | None = None,
+        middleware: Sequence[Middleware] = (), clock: Clock = SYSTEM_CLOCK,
+    ) -> Self:  # fmt: skip
+        """One whose queue and settings stand in a file of TOML or JSON, in a mapping, and in environment variables.
+
+        config: the file, or the mapping. The file that NOTIFICATION_CONFIG names counts more, and environment variables
+        more than both; with None there are only those. name: which of the `[queues]` of a file with several. Raises
+        ConfigurationError, which names the file and the key, or the variable; also when nobody names a queue.
+        """
+        settings = read_config(config, name=name)
+        made = cls(settings.opened(), middleware=middleware, clock=clock, **settings.arguments())
+        made._config = settings
+        return made
 
     # -- set up
 

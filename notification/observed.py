@@ -5,6 +5,7 @@ from __future__ import annotations
 from queues.base import MessageQueue, QueueStats
 from queues.clock import SYSTEM_CLOCK
 
+from .config import Config
 from .handlers import Handlers
 from .inspection import health_of, is_finished, stats_of
 from .life import Life
@@ -17,8 +18,14 @@ _LOOK_AGAIN = 0.02
 class Observed:
     """The part of an `EventDispatcher` that only looks."""
 
+    _config: Config | None
     _life: Life
     _handlers: Handlers
+
+    @property
+    def config(self) -> Config | None:
+        """The settings that `from_config` made it from; None: it was made by code."""
+        return self._config
 
     @property
     def queue(self) -> MessageQueue:

@@ -1,8 +1,8 @@
 """The command `notification`: run an app's workers, send events, look at queues and make them, deal with dead letters.
 
 Every flag has an environment variable, NOTIFICATION_ and its name; the command line counts more than the environment,
-and that more than the code. Exit codes: 0 all went well, 1 some of the work failed or nothing was found, 2 wrong usage
-or configuration, 128 + N after signal N.
+that more than a file of settings, and that more than the code. Exit codes: 0 all went well, 1 some of the work failed
+or nothing was found, 2 wrong usage or configuration, 128 + N after signal N.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import typer
 
 from queues.errors import ConfigurationError, NotificationError
 
+from .config import config
 from .dead import cli as dead
 from .loading import BrokenApp
 from .peek import peek
@@ -52,7 +53,7 @@ def _notification(
     pass
 
 
-for command in (run, send, peek, stats):
+for command in (run, send, peek, stats, config):
     cli.command()(command)
 cli.add_typer(dead)
 cli.add_typer(queue)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from enum import Enum, StrEnum
 from types import NoneType
 from typing import Annotated, Any, Literal, cast, get_args, get_origin
@@ -15,10 +15,11 @@ import typer
 from queues.url import Seconds, seconds_of
 
 
-def with_flags(command: Callable[..., None], options: type) -> Callable[..., None]:
+def with_flags(command: Callable[..., None], options: type, usual: Mapping[str, Any]) -> Callable[..., None]:
     """The command with a flag for each field of `options`, in place of its parameter `options`, which gets an instance.
 
-    A field's `metadata={"help": …}` is the flag's help. Of a field without a default the flag has to be given.
+    A field's `metadata={"help": …}` is the flag's help. usual: values by name that count where a flag is not given,
+    more than the field's default. Of a field without either the flag has to be given.
     """
     fields = attrs.fields(attrs.resolve_types(options))
 
@@ -28,14 +29,14 @@ def with_flags(command: Callable[..., None], options: type) -> Callable[..., Non
         command(options=options(**chosen), **given)
 
     own = inspect.signature(command, eval_str=True).parameters.values()
-    flags = [_flag(field) for field in fields]
+    flags = [_flag(field, usual.get(field.name, _default(field))) for field in fields]
     parameters = [*(one for one in own if one.name != "options"), *flags]
     cast(Any, with_options).__signature__ = inspect.Signature(parameters)
     return with_options
 
 
-def _flag(field: attrs.Attribute[Any]) -> inspect.Parameter:
-    name, default = f"--{field.name.replace('_', '-')}", _default(field)
+def _flag(field: attrs.Attribute[Any], default: Any) -> inspect.Parameter:
+    name = f"--{field.name.replace('_', '-')}"
     words: dict[str, Any] = {"envvar": f"NOTIFICATION_{field.name.upper()}", "help": field.metadata.get("help")}
     kinds = [kind for kind in get_args(field.type) if kind is not NoneType]
     kind: Any = kinds[0] if kinds and get_origin(field.type) is not Literal else field.type

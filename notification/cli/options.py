@@ -6,6 +6,7 @@ import functools
 import inspect
 import logging
 import logging.handlers
+import os
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -19,6 +20,8 @@ import typer
 from queues.clock import SYSTEM_CLOCK
 from queues.errors import ConfigurationError, escape
 from queues.url import seconds_of
+
+from ..config import CONFIG, read_settings
 
 
 class Format(StrEnum):
@@ -55,8 +58,10 @@ AppOption = Annotated[
                  help="An app whose event classes check data and give keys; without --queue its queue is taken"),
 ]  # fmt: skip
 Queue = Annotated[
-    str | None, typer.Option(envvar="NOTIFICATION_QUEUE", help="Queue URL, such as sqlite:///events.db", metavar="URL")
-]
+    str | None,
+    typer.Option(envvar="NOTIFICATION_QUEUE", metavar="URL",
+                 help="Queue URL, such as sqlite:///events.db, or a name from the file of settings"),
+]  # fmt: skip
 Formatted = Annotated[
     Format, typer.Option("--format", envvar="NOTIFICATION_FORMAT", help="For people or for programs")
 ]  # fmt: skip
@@ -136,7 +141,7 @@ class JSONLines(logging.Formatter):
 
 
 def logged(default: Level) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a command --log-level, --log-file and --log-format, and set up logging before it runs.
+    """Give a command --config, --log-level, --log-file and --log-format, and set up logging before it runs.
 
     Of one that only looks, or is over at once, libraries are heard from --log-level info on: what they say of a server
     that is away is in its error message already.
@@ -145,10 +150,14 @@ def logged(default: Level) -> Callable[[Callable[..., None]], Callable[..., None
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def with_logging(
-            *arguments: Any, log_level: Level, log_file: Path | None, log_format: LogFormat, **options: Any
-        ) -> None:
-            quiet = default is Level.warning and log_level in {Level.warning, Level.error}
-            _set_up(log_level, log_file, log_format, ours_only=quiet)
+            *arguments: Any, config: Path | None, log_level: Level | None, log_file: Path | None,
+            log_format: LogFormat, **options: Any,
+        ) -> None:  # fmt: skip
+            if config is not None:
+                os.environ[CONFIG] = str(config)  # for whatever reads it, in this process and in those it starts
+            level = log_level or _usual_level(default)
+            quiet = default is Level.warning and level in {Level.warning, Level.error}
+            _set_up(level, log_file, log_format, ours_only=quiet)
             command(*arguments, **options)
 
         own = inspect.signature(command, eval_str=True).parameters.values()
@@ -158,14 +167,22 @@ def logged(default: Level) -> Callable[[Callable[..., None]], Callable[..., None
     return decorate
 
 
+def _usual_level(default: Level) -> Level:
+    """As a file or the environment says it of services; what is over at once is not meant."""
+    settings = read_settings() if default is Level.info else None
+    return Level[settings.get("log_level")] if settings is not None else default
+
+
 def _logging_flags(default: Level) -> list[inspect.Parameter]:
-    level = typer.Option(envvar="NOTIFICATION_LOG_LEVEL", help="What is logged")
+    config = typer.Option(envvar=CONFIG, metavar="PATH", help="A file of settings, TOML or JSON")
+    level = typer.Option(envvar="NOTIFICATION_LOG_LEVEL", help=f"What is logged; {default.value} by default")
     file = typer.Option(envvar="NOTIFICATION_LOG_FILE", metavar="PATH", help="Log to this file, not to stderr")
     format_ = typer.Option(envvar="NOTIFICATION_LOG_FORMAT", help="Lines of text, or of JSON")
     return [
         inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=value, annotation=Annotated[kind, option])
         for name, value, kind, option in (
-            ("log_level", default, Level, level),
+            ("config", None, Path | None, config),
+            ("log_level", None, Level | None, level),
             ("log_file", None, Path | None, file),
             ("log_format", LogFormat.text, LogFormat, format_),
         )

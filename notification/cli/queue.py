@@ -6,7 +6,7 @@ import itertools
 import os
 import re
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -15,28 +15,28 @@ from typer.core import TyperGroup
 from queues.admin import NoOptions, QueueAdmin
 from queues.errors import ConfigurationError, NotificationError
 from queues.registry import open_admin
-from queues.url import QueueURL
 
+from ..config import CONFIG, PlainQueue, read_config
 from .flags import with_flags
 from .inventory import show_changes, show_lag, show_queue, show_queues
-from .loading import load
 from .options import AppOption, Format, Formatted, Level, Queue, logged
 from .screen import complain, finish
+from .target import one_queue
 
 T = TypeVar("T")
 _URL = re.compile(r"(?:--queue=)?([a-z][a-z0-9+.-]*://.*)", re.DOTALL)
 
 
 class QueueGroup(TyperGroup):
-    """Gives `create` the flags of the queue that its line, or the environment, names."""
+    """Gives `create` the flags of the queue that its line, the environment or a file names."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> tuple[Any, Any, list[str]]:
         """As in its base class."""
         name, command, rest = super().resolve_command(ctx, args)
         if name == "create":
             try:
-                if (url := _named_in(rest)) is not None:
-                    command = _command(_creating(open_admin(url).options))
+                if (found := _named_in(rest)) is not None:
+                    command = _command(_creating(open_admin(found.url).options, found.create_options()))
             except NotificationError:
                 if not (ctx.resilient_parsing or {"-h", "--help"} & set(rest)):
                     raise
@@ -67,7 +67,7 @@ def _create(
     """Create a queue, its dead letters, and whatever else lies beside it.
 
     What exists already is told and stays as it is. Each kind of queue has flags of its own: give the URL, and --help
-    shows them.
+    shows them. What is not given is taken from the file of settings: `[queue.create]`.
 
     \b
     Examples:
@@ -80,8 +80,8 @@ def _create(
     show_changes(_run(admin, lambda: admin.create(options)), format_)
 
 
-def _creating(options: type) -> Callable[..., None]:
-    return logged(Level.warning)(with_flags(_create, options))
+def _creating(options: type, usual: Mapping[str, Any] | None = None) -> Callable[..., None]:
+    return logged(Level.warning)(with_flags(_create, options, usual or {}))
 
 
 cli.command("create")(_creating(NoOptions))
@@ -177,31 +177,25 @@ def _confirmed(admin: QueueAdmin) -> bool:
 
 
 def _admin(place: str | None, queue: str | None, app: str | None) -> QueueAdmin:
-    return open_admin(_url(place, queue, app))
+    return open_admin(one_queue(place if place is not None else queue, app).url)
 
 
-def _url(place: str | None, queue: str | None, app: str | None) -> QueueURL:
-    """The queue that is meant: of the line, of the environment, of the app."""
-    given = place if place is not None else queue
-    if given is not None:
-        return QueueURL.parse(given)
-    if app is None:
-        raise ConfigurationError(
-            "which queue? Give its URL or set NOTIFICATION_QUEUE, for instance to sqlite:///events.db"
-        )
-    url = load(app).queue.url
-    if url is None:
-        raise ConfigurationError(f"the queue of {app} has no URL, so nobody else can reach it; give --queue URL")
-    return url
+def _named_in(words: Sequence[str]) -> PlainQueue | None:
+    """The queue that is meant, before these words are read as flags; None: none is."""
+    given = _values_of(words)
+    if (config := given.get("--config")) is not None:
+        os.environ[CONFIG] = config
+    url = next((found[1] for found in map(_URL.fullmatch, words) if found), None)
+    name = words[0] if words and not words[0].startswith("-") else None
+    queue = url or given.get("--queue") or name or os.environ.get("NOTIFICATION_QUEUE")
+    app = given.get("--app") or os.environ.get("NOTIFICATION_APP")
+    return one_queue(queue, app) if queue or app or read_config().queue is not None else None
 
 
-def _named_in(words: Sequence[str]) -> QueueURL | None:
-    """The same, before these words are read as flags."""
-    found = next((url[1] for url in map(_URL.fullmatch, words) if url), None) or os.environ.get("NOTIFICATION_QUEUE")
-    after = dict(itertools.pairwise(words))
-    app = after.get("--app") or next((word[6:] for word in words if word.startswith("--app=")), None)
-    app = app or os.environ.get("NOTIFICATION_APP")
-    return _url(found, None, app) if found or app else None
+def _values_of(words: Sequence[str]) -> dict[str, str]:
+    """Flags with their values, whether given as `--queue URL` or as `--queue=URL`."""
+    joined = (word.partition("=") for word in words if word.startswith("--") and "=" in word)
+    return {**dict(itertools.pairwise(words)), **{flag: value for flag, _, value in joined}}
 
 
 def _command(function: Callable[..., None]) -> Any:

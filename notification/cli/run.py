@@ -14,14 +14,15 @@ from attrs import asdict
 
 from queues.base import name_of
 
+from ..config import read_settings
 from ..dispatcher import EventDispatcher
 from ..report import StopReport
 from .lifeline import Lifeline
-from .loading import load
 from .options import App, Format, Formatted, Level, Queue, logged
 from .probe import Probe
 from .screen import count, say, stop_line
 from .supervisor import Plan, Supervisor
+from .target import app_on
 
 
 @logged(Level.info)
@@ -30,9 +31,9 @@ def run(
     *,
     queue: Queue = None,
     workers: Annotated[
-        int, typer.Option(envvar="NOTIFICATION_WORKERS", min=1, max=10_000,
-                          help="Events handled at a time in each process")
-    ] = 1,
+        int | None, typer.Option(envvar="NOTIFICATION_WORKERS", min=1, max=10_000,
+                                 help="Events handled at a time in each process; 1 by default")
+    ] = None,
     processes: Annotated[
         int, typer.Option(envvar="NOTIFICATION_PROCESSES", min=1, max=512,
                           help="Processes; one that dies is started again")
@@ -70,14 +71,13 @@ def run(
         os._exit(code)  # what a thread still runs would hold up the end; its events come back with their lease
 
 
-def _run_here(app: str, queue: str | None, workers: int, probe: Probe | None, format_: Format) -> int:
+def _run_here(app: str, queue: str | None, wanted: int | None, probe: Probe | None, format_: Format) -> int:
     lifeline = Lifeline.to_parent()
-    dispatcher = load(app)
-    if queue is not None:
-        dispatcher.use(queue)
-    facts = {"handlers": len(dispatcher.handlers), "queue": name_of(dispatcher.queue)}
+    dispatcher = app_on(app, queue)
+    workers = wanted or int((dispatcher.config or read_settings()).get("workers"))
+    facts = {"workers": workers, "handlers": len(dispatcher.handlers), "queue": name_of(dispatcher.queue)}
     if lifeline is None:
-        _say_started(app, 1, workers, facts, format_)
+        _say_started(app, 1, facts, format_)
     report = asyncio.run(_work(dispatcher, workers, facts, lifeline, probe))
     if lifeline is None:
         _say_stopped(report, 0, format_)
@@ -103,7 +103,7 @@ async def _work(
 
 def _run_children(plan: Plan, probe: Probe | None, format_: Format) -> int:
     supervisor = Supervisor(
-        plan, lambda facts: _say_started(plan.app, plan.processes, plan.workers, facts, format_)
+        plan, lambda facts: _say_started(plan.app, plan.processes, facts, format_)
     )  # fmt: skip
     code = asyncio.run(_supervise(supervisor, probe))
     if supervisor.was_up:
@@ -118,13 +118,13 @@ async def _supervise(supervisor: Supervisor, probe: Probe | None) -> int:
         return await supervisor.run()
 
 
-def _say_started(app: str, processes: int, workers: int, facts: dict[str, object], format_: Format) -> None:
+def _say_started(app: str, processes: int, facts: dict[str, object], format_: Format) -> None:
     if format_ is Format.json:
-        say(json.dumps({"app": app, "processes": processes, "workers": workers, **facts}))
+        say(json.dumps({"app": app, "processes": processes, **facts}))
     else:
         several = f"{processes} processes of " if processes > 1 else ""
-        handlers = count(int(str(facts["handlers"])), "handler")
-        say(f"{app}: {several}{count(workers, 'worker')}, {handlers} on {facts['queue']} (Ctrl-C stops in order)")
+        workers, handlers = (count(int(str(facts[f"{what}s"])), what) for what in ("worker", "handler"))
+        say(f"{app}: {several}{workers}, {handlers} on {facts['queue']} (Ctrl-C stops in order)")
     sys.stdout.flush()
 
 

@@ -38,19 +38,21 @@ class Plan:
     """What to run. The queue's URL goes to the children in their environment: command lines are for all to see."""
 
     app: str
-    workers: int
     processes: int
     reload: bool
     environment: Mapping[str, str]
 
     @classmethod
-    def of(cls, app: str, queue: str | None, workers: int, processes: int, *, reload: bool) -> Plan:
-        """For children that run in one process each."""
-        given = {"APP": app, "WORKERS": str(workers), "PROCESSES": "1", "RELOAD": "false"}
+    def of(cls, app: str, queue: str | None, workers: int | None, processes: int, *, reload: bool) -> Plan:
+        """For children that run in one process each. What is not given they find out themselves."""
+        given = {"APP": app, "PROCESSES": "1", "RELOAD": "false"}
+        given |= {} if workers is None else {"WORKERS": str(workers)}
         given |= {} if queue is None else {"QUEUE": queue}
         environment = {**os.environ, **{f"NOTIFICATION_{name}": value for name, value in given.items()}}
         environment.pop("NOTIFICATION_HEALTH", None)
-        return cls(app, workers, processes, reload, environment)
+        if queue is not None:
+            environment.pop("MESSAGE_QUEUE_TYPE", None)  # the command line counts more: to them both are variables
+        return cls(app, processes, reload, environment)
 
 
 @define(eq=False)

@@ -15,6 +15,7 @@ from queues.errors import ConfigurationError, Unsupported
 from queues.registry import open_admin, open_queue
 from queues.url import QueueURL
 
+from ..config import Config, PlainQueue, SwitchedQueue, read_config
 from ..dispatcher import EventDispatcher
 from .loading import load
 from .screen import finish
@@ -22,25 +23,61 @@ from .screen import finish
 T = TypeVar("T")
 
 
+def app_on(app: str, queue: str | None) -> EventDispatcher:
+    """The app's dispatcher, on the queue that counts: of the command line, the environment, a file, the code.
+
+    queue: of the command line or the environment. Raises ConfigurationError, BrokenApp.
+    """
+    dispatcher = load(app)
+    config = config_for(dispatcher, queue)
+    if config.queue is not None and config is not dispatcher.config:
+        dispatcher.use(config.opened())
+    return dispatcher
+
+
 def dispatcher_for(queue: str | None, app: str | None) -> EventDispatcher:
-    """The app's, on the queue given if one is; without an app, one of our own.
+    """The app's, on the queue that counts; without an app, one of our own.
 
     Raises ConfigurationError without either, and for a queue that lives and dies with one process. There is no
     default: an event sent to a queue that nobody reads is lost.
     """
-    if app is None and queue is None:
-        raise ConfigurationError(
-            "which queue? Give --queue URL or set NOTIFICATION_QUEUE, for instance to sqlite:///events.db"
-        )
-    dispatcher = EventDispatcher() if app is None else load(app)
-    if queue is not None:
-        dispatcher.use(queue)
+    dispatcher = _our_own(queue) if app is None else app_on(app, queue)
     if Capability.LOCAL in dispatcher.queue.capabilities:
         raise ConfigurationError(
             f"{name_of(dispatcher.queue)} lives inside one process and is empty in any other; use a queue that "
             "outlives a process, such as sqlite:///events.db"
         )
     return dispatcher
+
+
+def one_queue(queue: str | None, app: str | None) -> PlainQueue:
+    """The queue that counts, where there has to be one with a URL; with what a file says about making it.
+
+    Raises ConfigurationError: for a switch, which is several queues, too.
+    """
+    dispatcher = None if app is None else load(app)
+    config = config_for(dispatcher, queue)
+    if config.queue is None and dispatcher is not None:
+        if dispatcher.queue.url is not None:
+            return PlainQueue(dispatcher.queue.url, str(app))
+        raise ConfigurationError(f"the queue of {app} has no URL, so nobody else can reach it; give --queue URL")
+    chosen = config.chosen()
+    if isinstance(chosen, SwitchedQueue):
+        routes = ", ".join(chosen.routes)
+        raise ConfigurationError(f"{chosen.place} is several queues; give --queue the name of one: {routes}")
+    return chosen
+
+
+def config_for(dispatcher: EventDispatcher | None, queue: str | None) -> Config:
+    """The settings that count: those that the dispatcher was made from, or else those of the environment."""
+    if dispatcher is None or dispatcher.config is None:
+        return read_config(queue=queue)
+    return dispatcher.config if queue is None else dispatcher.config.on(queue)
+
+
+def _our_own(queue: str | None) -> EventDispatcher:
+    config = read_config(queue=queue)
+    return EventDispatcher(config.opened(), dead_letter=config.dead_letter(), source=config.get("source"))
 
 
 @frozen
@@ -78,6 +115,10 @@ async def opened(
     """
     dispatcher = dispatcher_for(queue, app)
     url = dispatcher.queue.url
+    if url is None and partition is not None:
+        raise ConfigurationError(
+            f"{name_of(dispatcher.queue)} is several queues; give --queue the one with the partition"
+        )
     if url is not None:
         dispatcher.use(open_queue(_narrowed(url.without("dedup"), partition)))
     admin = _admin_of(url) if with_shares and url is not None else None
