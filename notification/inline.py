@@ -157,8 +157,9 @@ class InlineSender:
     async def run(self) -> None:
         try:
             await self._inner.run()
-        finally:
-            self._ended = True
+        except asyncio.CancelledError:
+            self._ended = True  # whom that left without an answer hears of it, and nothing is handled any more
+            raise
 
     async def drained(self) -> None:
         await self._inner.drained()

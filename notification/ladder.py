@@ -58,7 +58,7 @@ class Ladder:
             )  # fmt: skip
         if told.on_full == "drop_oldest":
             return DroppingQueue(queue, _needed(queue, letterbox))
-        if told.inline or told.on_change is not None:
+        if (told.inline or told.on_change is not None) and Capability.LOCAL not in queue.capabilities:
             return FailFastQueue(queue, told.on_change)
         return queue
 
