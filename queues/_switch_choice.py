@@ -34,6 +34,8 @@ class Choice:
         self._names = {name: name for name in (*names, *([HOLD] if may_hold else []))}
         self.name: str = next(iter(self._names))
         self.route: str = self.name
+        self.trouble: str = ""
+        """Why the flag can't be followed now."""
         self._warn_at = self._tell_at = float("-inf")
 
     def read(self) -> str:
@@ -44,6 +46,8 @@ class Choice:
             self._stay(f"it raised {type(error).__name__}: {escape(str(error))}")
             return self.name
         if said == self.name:
+            if self.trouble:
+                self.trouble = ""
             return self.name
         name = self._names.get(said) if isinstance(said, str) else None
         if name is None:
@@ -53,7 +57,7 @@ class Choice:
         return self.name
 
     def _change(self, name: str) -> None:
-        before, self.name = self.name, name
+        before, self.name, self.trouble = self.name, name, ""
         self.route = self.route if name == HOLD else name
         now = self.clock.monotonic()
         level = logging.INFO if now >= self._tell_at else logging.DEBUG
@@ -62,6 +66,7 @@ class Choice:
         log.log(level, "the flag of the switch says %s now, after %s", name, before, extra={"route": name})
 
     def _stay(self, why: str) -> None:
+        self.trouble = why
         now = self.clock.monotonic()
         if now >= self._warn_at:
             self._warn_at = now + _SAY_AGAIN

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
 from datetime import datetime
 from functools import reduce
 from operator import and_
 from types import MappingProxyType
+from typing import Any
 
 from ._switch_browse import in_turn, together
 from ._switch_choice import HOLD
@@ -73,6 +74,11 @@ class SwitchQueue(Settling):
         return self._intake.choice.read()
 
     @property
+    def flag_trouble(self) -> str:
+        """Why the flag could not be followed when it was read last, so that the last route stays; "" when it could."""
+        return self._intake.choice.trouble
+
+    @property
     def _by_source(self) -> Mapping[str | None, Route]:
         return self._sources
 
@@ -135,9 +141,10 @@ class SwitchQueue(Settling):
 
     # -- in
 
-    async def push(self, message: Message, *, timeout: float | None = None) -> None:
-        self._check_open()
-        await self._intake.push(message, timeout)
+    def push(self, message: Message, *, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+        if self._state != "open":
+            self._check_open()
+        return self._intake.push(message, timeout)
 
     async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
         self._check_open()

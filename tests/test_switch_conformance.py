@@ -107,9 +107,10 @@ class TestSwitchOfFiles(QueueConformance):
 
 
 class SwitchOfFileAndList(QueueConformance):
-    """SQLite and a Redis list."""
+    """SQLite and a Redis list. Closing takes up to a second: for so long the server keeps what waits for the list."""
 
     lease = 0.6
+    delay = 0.9
     chosen = "list"
 
     @pytest.fixture
@@ -126,6 +127,7 @@ class TestSwitchToAList(SwitchOfFileAndList):
     """The list is written."""
 
 
+@pytest.mark.soak  # each test waits a second at its end, for the list
 class TestSwitchToAFile(SwitchOfFileAndList):
     """The file is written."""
 

@@ -19,12 +19,14 @@ from queues.errors import ConfigurationError, NotificationError
 from .config import config
 from .dead import cli as dead
 from .loading import BrokenApp
+from .move import move
 from .peek import peek
 from .queue import cli as queue
 from .run import run
 from .screen import complain, say
 from .send import send
 from .stats import stats
+from .switch import cli as switch
 
 cli = typer.Typer(
     name="notification",
@@ -53,10 +55,11 @@ def _notification(
     pass
 
 
-for command in (run, send, peek, stats, config):
+for command in (run, send, peek, stats, move, config):
     cli.command()(command)
 cli.add_typer(dead)
 cli.add_typer(queue)
+cli.add_typer(switch)
 
 
 def main() -> NoReturn:
