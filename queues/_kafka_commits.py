@@ -13,6 +13,8 @@ _EACH = 0.05
 """Seconds between two commits."""
 _PASSES = (client.RebalanceInProgressError, client.RetriableError)  # pyright: ignore[reportAttributeAccessIssue]  # its stubs are of an older client
 _AFTER_REFUSAL = 0.2
+_SOON = 0.2
+"""Seconds in which a broker answers, unless it is away or has a lot to do."""
 _REFUSED = 3.0
 """Seconds after which whoever pops is told that commits are refused."""
 
@@ -49,9 +51,13 @@ class Commits:
         self._refused_at: float | None = None
 
     @property
-    def under_way(self) -> bool:
-        """Whether an answer is awaited that somebody may wait for."""
-        return self._current is not None
+    def hurried(self) -> bool:
+        """Whether somebody may wait for an answer that is to be expected any moment. In an outage none is: then each
+        look for it would leave something behind in the client, until that gives up on its brokers.
+        """
+        if self._current is None:
+            return self.wanted
+        return self._clock.monotonic() - self._current.began < _SOON
 
     def forget(self) -> None:
         """Its consumer is gone."""

@@ -7,6 +7,8 @@ from typing import Any
 
 from ._kafka_client import ResponseClassRegistry
 
+_REST_MS = 50.0
+
 
 def complete_joins(consumer: Any) -> None:
     """Have each join of a group completed, once.
@@ -95,6 +97,30 @@ def tell_why(producer: Any, tell: Callable[[str, Exception], None]) -> None:
         return failed(batch, error, *args, **options)
 
     sender._dispatch_error = told
+
+
+def rest_while_a_heartbeat_is_late(consumer: Any) -> None:
+    """Have poll() wait as long as it was told to, also when no broker answers.
+
+    It waits no longer than until the next heartbeat, which is overdue then, so it turns as fast as it can. Each time it
+    leaves something behind at the question that has no answer, which adds up to 20 MB a second.
+    """
+    coordinator: Any = getattr(consumer, "_coordinator", None)
+    wait = getattr(coordinator, "time_to_next_poll", None)
+    if wait is not None:
+        coordinator.time_to_next_poll = lambda: max(_REST_MS / 1000, wait())
+
+
+def rest_while_nobody_answers(producer: Any) -> None:
+    """Have a producer that can't send wait until something comes, or a while.
+
+    It takes for milliseconds what its network tells in seconds, and for a reason to look again at once that there is no
+    delay, when a connection is being made or has as many requests open as it may: it turns as fast as it can.
+    """
+    network: Any = getattr(getattr(producer, "_sender", None), "_client", None)
+    delay = getattr(network, "connection_delay", None)
+    if delay is not None:
+        network.connection_delay = lambda node: max(_REST_MS, 1000 * delay(node))
 
 
 def keep_answers() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 from ._kafka_client import KafkaProducer, TopicPartition, client
 from ._kafka_connect import Network, connected
 from ._kafka_errors import ERRORS
-from ._kafka_mend import tell_why
+from ._kafka_mend import rest_while_nobody_answers, tell_why
 from ._kafka_options import Brokers
 from ._kafka_pack import Pack, keep_whole, pack
 from ._kafka_target import limit_of
@@ -116,4 +116,5 @@ class Outlet:
         self.producer = connected(KafkaProducer, settings, topics={self._topic, *self._limits})
         keep_whole(self.producer)
         tell_why(self.producer, self.troubles.__setitem__)
+        rest_while_nobody_answers(self.producer)
         self._network, self.broken = settings["kafka_client"], False

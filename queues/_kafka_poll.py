@@ -18,7 +18,12 @@ from ._kafka_connect import connected
 from ._kafka_errors import Unreadable
 from ._kafka_ledger import Ledger, unfinished
 from ._kafka_listener import Listener
-from ._kafka_mend import complete_joins, give_out_what_was_parked, pass_over_what_is_unreadable
+from ._kafka_mend import (
+    complete_joins,
+    give_out_what_was_parked,
+    pass_over_what_is_unreadable,
+    rest_while_a_heartbeat_is_late,
+)
 from .clock import Clock
 
 log: Final = logging.getLogger("notification.queues")
@@ -126,6 +131,7 @@ class Poller:
         if not partitions:
             consumer.subscribe(list(topics), listener=self._listener)
             complete_joins(consumer)
+            rest_while_a_heartbeat_is_late(consumer)
             return
         ours = [TopicPartition(topics[0], number) for number in partitions]
         consumer.assign(ours)
@@ -183,8 +189,7 @@ class Poller:
     def _patience(self) -> int:
         if self._rests:
             return 0
-        waits = self._commits.wanted or self._commits.under_way or self._clock.monotonic() < self._busy_until
-        return _BUSY_MS if waits else _POLL_MS
+        return _BUSY_MS if self._commits.hurried or self._clock.monotonic() < self._busy_until else _POLL_MS
 
     def _pause(self, consumer: Any) -> None:
         """Stop reading where enough is unfinished; keeps the membership, and what was fetched."""
