@@ -31,6 +31,13 @@ def _a_bool(_: object, attribute: Attribute[Any], value: Any) -> None:
         raise ConfigurationError(f"{attribute.name}={value!r} is neither True nor False")
 
 
+def _an_on_full(degradation: Degradation, attribute: Attribute[Any], value: Any) -> None:
+    if value not in get_args(OnFull):
+        raise ConfigurationError(f"{attribute.name}={value!r} is none of {', '.join(get_args(OnFull))}")
+    if value == "spill" and degradation.spill is None:
+        raise ConfigurationError("on_full='spill' needs a directory: Degradation(spill='/var/spool/…', on_full='spill')")
+
+
 def _an_alert(_: object, attribute: Attribute[Any], value: Any) -> None:
     if value is None:
         return
@@ -59,15 +66,8 @@ class Degradation:
 
     spill: str | Path | None = field(default=None, validator=_a_spill)
     inline: bool = field(default=False, validator=_a_bool)
-    on_full: OnFull = field(default="wait")
+    on_full: OnFull = field(default="wait", validator=_an_on_full)
     on_change: Callable[[str], object] | None = field(default=None, validator=_an_alert)
-
-    @on_full.validator
-    def _check_on_full(self, attribute: Attribute[Any], value: Any) -> None:
-        if value not in get_args(OnFull):
-            raise ConfigurationError(f"{attribute.name}={value!r} is none of {', '.join(get_args(OnFull))}")
-        if value == "spill" and self.spill is None:
-            raise ConfigurationError("on_full='spill' needs a directory: Degradation(spill='/var/spool/…', …)")
 
     @property
     def runs_inline(self) -> bool:
