@@ -362,7 +362,7 @@ def test_every_setting_reaches_the_dispatcher() -> None:
         "source": "/a", "prefetch": 7, "handler_timeout": 8.0, "grace": 9.0, "hold": 10.0, "unhandled": "dead_letter",
         "dead_letter": "sqlite:///dead.db",
     }  # fmt: skip
-    retry = {
+    retry: dict[str, Any] = {
         "attempts": 2,
         "initial": 1.5,
         "factor": 3.0,

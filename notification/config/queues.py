@@ -65,9 +65,8 @@ class PlainQueue:
 
     def _placed(self, error: NotificationError) -> ConfigurationError:
         """The error with the place of the option that it is about, or of the whole queue."""
-        said = str(error)
-        about = [given.place for name, given in self.options.items() if f"?{name}=" in said or f"{name!r}" in said]
-        return ConfigurationError(f"{about[0] if about else self.place}: {said}")
+        about = _blamed(str(error).replace(str(self.url), ""), self.options)
+        return ConfigurationError(f"{about or self.place}: {error}")
 
 
 @frozen
@@ -140,7 +139,12 @@ def _login(url: str, options: Mapping[str, Given]) -> str:
 
 
 def _blamed(said: str, options: Mapping[str, Given]) -> str | None:
-    return next((one.place for name, one in options.items() if f"?{name}=" in said or f"the {name} name" in said), None)
+    """The place of the option that an error is about, as far as its words tell."""
+    for name, given in options.items():
+        words = (f"?{name}=", f"option {name!r}", f"the {name} name", *(["topic's name"] if name == "queue" else []))
+        if any(word in said for word in words):
+            return given.place
+    return None
 
 
 def is_url(given: Given) -> bool:
