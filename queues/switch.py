@@ -141,7 +141,9 @@ class SwitchQueue(Settling):
 
     # -- in
 
-    def push(self, message: Message, *, timeout: float | None = None) -> Coroutine[Any, Any, None]:
+    def push(  # pyright: ignore[reportIncompatibleMethodOverride]  # awaited it is the same, and there is one less
+        self, message: Message, *, timeout: float | None = None
+    ) -> Coroutine[Any, Any, None]:
         if self._state != "open":
             self._check_open()
         return self._intake.push(message, timeout)

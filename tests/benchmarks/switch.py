@@ -1,7 +1,7 @@
 """`python -m tests.benchmarks.switch [URL ...]`: what a switch costs, side by side with the same queue without one.
 
-Each round dispatches and handles so many events without the switch, and then with it, in one process; the other route is
-an idle file. Printed are the medians, and how much slower the switch is: the median of the rounds' ratios. A Redis to
+Each round dispatches and handles so many events without the switch and with it, in one process; the other route is an
+idle file. Printed are the medians, and how much slower the switch is: the median of the rounds' ratios. A Redis to
 measure on is started when no URLs are given.
 """
 
