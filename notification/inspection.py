@@ -39,6 +39,8 @@ async def health_of(service: Service | None) -> Health:
     if service is None or service.over:
         failed = service.failure if service is not None else None
         return Health(live=failed is None, ready=False, last_error=str(failed or ""))
+    if not service.is_open:
+        return Health(live=True, ready=False, last_error="the queue is not open yet")
     lag, error = await _lag(service)
     pool, fallback = service.pool, service.fallback
     for trouble in (pool.fetcher.trouble, pool.settler.trouble) if pool is not None else ():

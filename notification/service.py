@@ -112,6 +112,11 @@ class Service:
         return await asyncio.shield(self._task)
 
     @property
+    def is_open(self) -> bool:
+        """Whether the queue was opened, or a spill stands in for it."""
+        return self._opened.done()
+
+    @property
     def goes_on(self) -> bool:
         """Whether dispatch works even while the queue takes no events."""
         spills = self.fallback is not None and self.fallback.has_room

@@ -12,7 +12,7 @@ import attrs
 
 from ._spill_lock import FileLock
 from .clock import Alarm, Clock
-from .errors import PushFailed, QueueError
+from .errors import PushFailed, QueueError, QueueFull
 from .message import UNLIMITED, DeadLetter, Delivery, Message
 from .sqlite import SQLiteQueue
 from .url import DEAD
@@ -33,11 +33,11 @@ class SpillFile:
         self.count = self.letters = 0
         self._lock, self._clock = lock, clock
         self._head: list[Delivery] = []
-        self._events = self._queue(_NAME, capacity)
-        self._letters = self._queue(f"{_NAME}.{DEAD}", None)
+        self._events = self._queue(_NAME)
+        self._letters = self._queue(f"{_NAME}.{DEAD}")
 
-    def _queue(self, name: str, capacity: int | None) -> SQLiteQueue:
-        queue = SQLiteQueue(self.path, name, order="none", lease=_LEASE, capacity=capacity)
+    def _queue(self, name: str) -> SQLiteQueue:
+        queue = SQLiteQueue(self.path, name, order="none", lease=_LEASE)
         queue.clock, queue.limits = _Timeless(self._clock), UNLIMITED
         return queue
 
@@ -84,19 +84,29 @@ class SpillFile:
         return await asyncio.shield(asyncio.ensure_future(self._store(messages)))
 
     async def _store(self, messages: Sequence[Message]) -> dict[int, QueueError]:
-        errors: dict[int, QueueError] = {}
+        room = max(0, self.capacity - self.count)
+        full = QueueFull(f"{self.path} holds the {self.capacity} events that it may")
+        errors: dict[int, QueueError] = dict.fromkeys(range(room, len(messages)), full)
         try:
-            await self._events.push_many(messages, timeout=0)
+            if room:
+                await self._events.push_many(messages[:room])
         except PushFailed as failed:
-            errors = failed.errors
+            errors |= failed.errors
         self.count += len(messages) - len(errors)
         return errors
 
     async def head(self, limit: int) -> list[Delivery]:
-        """The oldest events, `limit` at most; the same ones until they are settled. [] when there are none."""
+        """The oldest events, `limit` at most, and never all that there is room for; the same ones until they are
+        settled or put back. [] when there are none.
+        """
         if not self._head and self.count:
-            self._head = await self._events.pop_many(limit)
+            self._head = await self._events.pop_many(min(limit, max(1, self.capacity // 2)))
         return list(self._head)
+
+    async def put_back(self) -> None:
+        """Nobody works on the head now: the oldest may be dropped, or are the head again."""
+        head, self._head = self._head, []
+        await self._events.release(head)
 
     async def settle(self, stored: Sequence[Delivery], refused: Sequence[tuple[Delivery, Message]] = ()) -> None:
         """These of the head are elsewhere now; those are dead letters, and stay here as such."""
@@ -114,7 +124,9 @@ class SpillFile:
         self.count -= len(gone)
 
     async def drop_oldest(self, count: int, letter: Callable[[Message], Message]) -> int:
-        """Make room: so many of the oldest behind the head become dead letters here. Returns how many did."""
+        """Make room: so many of the oldest become dead letters here. Returns how many did; a head that is being moved
+        stays.
+        """
         waiting = self.count - len(self._head)
         dropped = await self._events.pop_many(min(count, waiting)) if waiting > 0 else []
         if dropped:

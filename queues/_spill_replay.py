@@ -197,6 +197,7 @@ class Replay:
         away = next((error for error in wait.values() if isinstance(error, QueueUnavailable)), None)
         self._full = bool(wait) and away is None
         if away is not None:
+            await file.put_back()
             self._fails(file, away)
         elif self._full and file is self._spill.own:
             self._course.replaying("answers, and has no room")

@@ -1,7 +1,7 @@
 """`python -m tests.faults.worker URL DIRECTORY NAME JSON`: handles jobs and writes down each run, until a signal comes.
 
-JSON: workers; attempts; hurry: no work takes time; no_letters: dead letters can't be written; and what EventDispatcher
-takes. At the end it prints its report and the count of its lost leases as a line of JSON.
+JSON: workers; attempts; hurry: no work takes time; no_letters: dead letters can't be written; spill: a directory; and
+what EventDispatcher takes. At the end it prints its report and the count of its lost leases as a line of JSON.
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from typing import Any
 
 from attrs import asdict
 
-from notification import Context, Delivery, EventDispatcher, Message, MessageQueue, QueueUnavailable, RetryPolicy
+from notification import (
+    Context,
+    Degradation,
+    Delivery,
+    EventDispatcher,
+    Message,
+    MessageQueue,
+    QueueUnavailable,
+    RetryPolicy,
+)
 
 from .job import Job
 from .ledger import Ledger
@@ -89,6 +98,8 @@ async def main(url: str, directory: Path, name: str, options: dict[str, Any]) ->
     hurry = options.pop("hurry", False)
     if options.pop("no_letters", False):
         options["dead_letter"] = NoLetters()
+    if (spill := options.pop("spill", None)) is not None:
+        options["degradation"] = Degradation(spill=spill)
     dispatcher = EventDispatcher(url, retry=retry, **options)
 
     @dispatcher.on(Job)
