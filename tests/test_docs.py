@@ -31,6 +31,10 @@ COMMANDS = [
     for line in text.replace("\\\n", " ").splitlines()
     if line.strip() and "queue_plugin" not in name  # that package has a test of its own
 ]
+FILES = {found[1]: text for _, _, text in blocks("toml") if (found := re.match(r"# (\S+\.toml)\n", text))}
+"""Files of settings, by the name in their first line."""
+FOREIGN = blocks("py")
+"""Programs for other frameworks."""
 SESSIONS = [block for block in blocks("sh") if block[2].startswith("redis-cli ")]
 REDIS = "localhost:6379"
 """Where the documents say that a Redis is."""
@@ -106,6 +110,9 @@ def test_every_command_in_a_document_works(line: str, tmp_path: Path, request: p
     (tmp_path / "shop.py").write_text(PROGRAMS[0][2])
     (tmp_path / "events.ndjson").write_text('{"type": "order.shipped", "data": {"account_id": 7, "order_id": "A-1"}}\n')
     asyncio.run(fill(f"sqlite:///{tmp_path}/events.db"))
+    for name in FILES:
+        if name in line:
+            write_settings(name, tmp_path, request)
     words = shlex.split(line.replace(" ID ", " a-1 "), comments=True)
     environment = {**os.environ, "EDITOR": "sed -i s/7/8/"}
     with subprocess.Popen(
@@ -145,6 +152,29 @@ async def test_every_line_of_redis_cli_in_a_document_works(block: tuple[str, int
             assert await asyncio.to_thread(redis_cli, server.url, *words) not in {"", "0"}, line
 
 
+@pytest.mark.parametrize("name", FILES)
+def test_every_file_of_settings_in_a_document_counts(
+    name: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:  # fmt: skip
+    """A dispatcher is made of it, and opens."""
+    write_settings(name, tmp_path, request)
+    (tmp_path / "shop.py").write_text(PROGRAMS[0][2])
+    program = (
+        "import asyncio, shop\nfrom notification import EventDispatcher\nfrom pathlib import Path\n"
+        f"async def main():\n    async with EventDispatcher.from_config(Path({name!r})): pass\nasyncio.run(main())\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, capture_output=True, text=True, timeout=60
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("block", FOREIGN, ids=lambda block: f"{block[0]}:{block[1]}")
+def test_every_program_of_another_framework_compiles(block: tuple[str, int, str]) -> None:
+    """It is there to be compared with."""
+    compile(block[2], block[0], "exec")
+
+
 def test_the_user_of_the_readme_may_do_what_a_queue_needs(redis_server: Start) -> None:
     """And nothing else: the list of commands is the one that the tests of the queues run under."""
     [line] = [line for line in COMMANDS if "ACL SETUSER" in line]
@@ -157,6 +187,13 @@ def test_the_user_of_the_readme_may_do_what_a_queue_needs(redis_server: Start) -
         server.admin.flushdb()
         url = server.queue("notification:events", scheme=scheme)
         asyncio.run(fill(url.replace("://", f"://{user}:secret@")))
+
+
+def write_settings(name: str, directory: Path, request: pytest.FixtureRequest) -> None:
+    """A file of settings of a document, and the flag that it reads."""
+    (directory / name).write_text(_at_ours(FILES[name], request))
+    route, *_ = re.findall(r"^(\w+) = \"\w+:/", FILES[name], re.MULTILINE)
+    (directory / "route").write_text(f"{route}\n")
 
 
 def _at_ours(text: str, request: pytest.FixtureRequest) -> str:
