@@ -20,6 +20,7 @@ from queues.errors import ConfigurationError, CorruptMessage, PushFailed
 from queues.message import Message
 
 from ..composing import Ids, default_source
+from ..config import read_settings
 from ..dispatcher import EventDispatcher
 from ..ndjson import LineReader
 from ..report import Dispatched
@@ -221,5 +222,9 @@ async def _send_lines(dispatcher: EventDispatcher, stream: FileIO, name: str, si
 
 
 def _reader(dispatcher: EventDispatcher) -> LineReader:
-    ids = Ids()
-    return LineReader(source=default_source(), next_id=lambda number, line: ids.next(), limits=dispatcher.queue.limits)
+    ids, settings = Ids(), dispatcher.config or read_settings()
+    return LineReader(
+        source=settings.get("source") or default_source(),
+        next_id=lambda number, line: ids.next(),
+        limits=dispatcher.queue.limits,
+    )

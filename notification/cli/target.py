@@ -77,7 +77,7 @@ def config_for(dispatcher: EventDispatcher | None, queue: str | None) -> Config:
 
 def _our_own(queue: str | None) -> EventDispatcher:
     config = read_config(queue=queue)
-    return EventDispatcher(config.opened(), dead_letter=config.dead_letter(), source=config.get("source"))
+    return EventDispatcher(config.opened(), dead_letter=config.dead_letter())
 
 
 @frozen

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 from attrs import frozen
 
-from queues.url import QueueURL, did_you_mean, is_secret
+from queues.url import QueueURL, is_secret
 
 from .choosing import VARIABLE
 from .queues import PlainQueue, SwitchedQueue
@@ -19,6 +20,7 @@ from .translating import without_type
 
 HIDDEN = "***"
 DEFAULT = "default"
+_PREFIX = "NOTIFICATION_"
 
 
 @frozen
@@ -109,8 +111,9 @@ def _plain(name: str, value: Any, source: str) -> Setting:
 def unread(flags: Iterable[str]) -> Iterator[str]:
     """A line about each environment variable that looks like a setting and is none. flags: variables of commands."""
     known = {*flags, *(one.variable for one in SETTINGS if one.variable), CONFIG, VARIABLE}
+    short = {name.removeprefix(_PREFIX): name for name in known}
     for name in sorted(os.environ):
-        ours = name in known or name.startswith(f"{VARIABLE}_")
-        if name.startswith("NOTIFICATION_") and not ours and (near := did_you_mean(name, known)):
-            yield f"{name} is set, and nothing reads it{near}"
+        if name.startswith(_PREFIX) and name not in known and not name.startswith(f"{VARIABLE}_"):
+            near = difflib.get_close_matches(name.removeprefix(_PREFIX), short, n=1, cutoff=0.8)
+            yield from (f"{name} is set, and nothing reads it; did you mean {short[one]!r}?" for one in near)
     yield from without_type()
