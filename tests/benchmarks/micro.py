@@ -109,7 +109,7 @@ def _routed(message: Message) -> Callable[[], Awaitable[object]]:
 def _settled(message: Message) -> Callable[[], object]:
     queue, inbox = ChannelQueue(), _inbox()
     settler = Settler(
-        queue, queue, inbox.lanes, Held(), SYSTEM_CLOCK, hold=60, mark=lambda letter: letter, progress=lambda: None
+        queue, queue, inbox.lanes, Held(), SYSTEM_CLOCK, hold=60, mark=lambda _, letter: letter, progress=lambda: None
     )
     delivery = Delivery(message)
     return lambda: settler.add(delivery, DONE)
