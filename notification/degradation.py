@@ -54,7 +54,8 @@ class Degradation:
     `path?capacity=N` says otherwise; a full one refuses, or leaves it to `inline`. Duplicates: at most the events whose
     fate was unknown when the outage began, with their ids.
 
-    inline: the handlers of this process run once, in the task that dispatches; what they raise, `dispatch` raises.
+    inline: the handlers of this process run once, in the task that dispatches; what they raise, `dispatch` raises. Such
+    an event overtakes those of its key that are in the queue or the spill.
 
     on_full: what becomes of an event for which the queue has no room: `wait` for it as long as dispatch may, then
     QueueFull; take it into the `spill`; run it `inline`; or `drop_oldest`, which makes what waits longest a dead

@@ -30,7 +30,8 @@ _PATIENCE = 0.25
 """Seconds a batch waits for room before others have their turn: a handler's dispatch wants to know at once. And what
 a queue has beyond a caller's timeout to answer, at least that it is full.
 """
-
+_NEXT_STEP = 1.5
+"""Seconds until a degradation has given up on the queue: who has less time is rather a little late than refused."""
 
 Answer = str | Exception
 """What became of a message: the way it went, `queue`, `spill` or `inline`, or what went wrong."""
@@ -40,9 +41,7 @@ class Sender(Protocol):
     """How messages get into the queue."""
 
     def send(self, message: Message, timeout: float | None) -> Coroutine[Any, Any, str | None]:
-        """Return once it was accepted: the way it went, None for `queue`. Raises QueueFull, QueueUnavailable,
-        QueueClosed.
-        """
+        """Return once it was accepted: the way it went, None for `queue`. Raises QueueError."""
         ...
 
     async def send_all(self, messages: Sequence[Message], timeout: float | None) -> list[Answer]:
@@ -124,8 +123,8 @@ class _Caller:
 class BatchSender:
     """One task owns the batch under way; a caller that is cancelled takes nobody with it.
 
-    fallback: the queue, or what is in it, if that tells where events went. waits: as in DirectSender; inline: who finds
-    no room in the spill need not wait for any.
+    fallback: the queue, if it tells where events went. waits: as in DirectSender. inline: who finds no room in the
+    spill need not wait for any.
     """
 
     def __init__(
@@ -134,6 +133,7 @@ class BatchSender:
     ) -> None:  # fmt: skip
         self._queue, self._fallback = queue, fallback
         self._waits, self._hopeless = waits, SpillFull if inline else ()
+        self._least = _NEXT_STEP if fallback is not None or inline else 0.0
         self._clock = clock
         self._loop = asyncio.get_running_loop()
         self._callers: deque[_Caller] = deque()
@@ -173,7 +173,7 @@ class BatchSender:
         if asyncio.get_running_loop() is not self._loop:
             raise _elsewhere()
         full_at = math.inf if timeout is None else began + timeout
-        expires = full_at + _PATIENCE
+        expires = max(full_at, began + self._least) + _PATIENCE
         if in_handler.get() or not self._waits:
             full_at = began
         caller = _Caller(message, asyncio.get_running_loop().create_future(), full_at, expires)

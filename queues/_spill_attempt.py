@@ -1,9 +1,11 @@
-"""One try to push to a queue that may not answer: waiting for it ends, the try goes on."""
+"""Pushing to a queue that may not answer."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+
+import anyio
 
 from .base import MessageQueue
 from .clock import Clock
@@ -11,8 +13,26 @@ from .errors import PushFailed, QueueError, QueueUnavailable, escape
 from .message import Message
 
 
+async def pushed(
+    queue: MessageQueue, messages: Sequence[Message], room: float | None, within: float | None, clock: Clock
+) -> dict[int, QueueError]:
+    """Why some of these were not stored, by index. room: seconds to wait for room in the queue, as in `push`; within:
+    seconds to wait for an answer, None: for ever. Then the push is cancelled, and its fate unknown.
+    """
+    with anyio.CancelScope() as scope:
+        alarm = None if within is None else clock.call_at(clock.monotonic() + within, scope.cancel)
+        try:
+            return await _pushed(queue, messages, room)
+        finally:
+            if alarm is not None:
+                alarm.cancel()
+    return _unknown(messages)
+
+
 class Attempt:
-    """A push under way. `errors`: once it has ended, why some of its messages were not stored, by index."""
+    """A push that goes on when nobody waits for it any more. `errors`: once it has ended, why some of its messages were
+    not stored, by index.
+    """
 
     def __init__(self, queue: MessageQueue, messages: Sequence[Message], room: float | None, clock: Clock) -> None:
         """room: seconds to wait for room in the queue, as in `push`."""
@@ -45,16 +65,10 @@ class Attempt:
             self._ended.set_result(None)
 
     @property
-    def over(self) -> bool:
-        """Whether it has ended."""
-        return self._task.done()
-
-    @property
     def errors(self) -> dict[int, QueueError]:
         """{}: all are stored. While it has not ended, nobody knows."""
         if not self._task.done() or self._task.cancelled():
-            unknown = QueueUnavailable("the queue gave no answer in time", may_have_been_stored=True)
-            return dict.fromkeys(range(len(self.messages)), unknown)
+            return _unknown(self.messages)
         return self._task.result()
 
     def give_up(self) -> None:
@@ -73,3 +87,8 @@ async def _pushed(queue: MessageQueue, messages: Sequence[Message], room: float 
         text = f"push failed: {type(error).__name__}: {escape(str(error))}"
         return dict.fromkeys(range(len(messages)), QueueUnavailable(text, may_have_been_stored=True))
     return {}
+
+
+def _unknown(messages: Sequence[Message]) -> dict[int, QueueError]:
+    unknown = QueueUnavailable("the queue gave no answer in time", may_have_been_stored=True)
+    return dict.fromkeys(range(len(messages)), unknown)

@@ -93,7 +93,7 @@ class SpillDirectory:
     async def adopt(self) -> None:
         """Take over the files of this queue whose owner is gone."""
         prefix = self._prefix()
-        for path in sorted(self.path.glob(f"{prefix}*.db")):
+        for path in sorted({path.with_suffix(".db") for path in self.path.glob(f"{prefix}*.*")}):
             if path not in self._left_alone and (file := await self._opened(path)) is not None:
                 self.others.append(file)
 

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable, Sequence
 from typing import Final
 
-from ._spill_attempt import Attempt
+from ._spill_attempt import pushed
 from ._spill_replay import AGAIN, PATIENCE
 from .around import QueueAround
 from .base import MessageQueue, name_of
@@ -42,10 +42,8 @@ class FailFastQueue(QueueAround):
             error = QueueUnavailable(f"the queue is not asked before another second is over: {self.error}")
             raise PushFailed(dict.fromkeys(range(len(messages)), error))
         self._try_at = now + AGAIN
-        attempt = Attempt(self.inner, messages, timeout, self.clock)
-        waits = timeout is None and self.capacity is not None
-        await attempt.answered(None if waits else PATIENCE + (timeout or 0.0))
-        errors = attempt.errors
+        within = None if timeout is None and self.capacity is not None else PATIENCE + (timeout or 0.0)
+        errors = await pushed(self.inner, messages, timeout, within, self.clock)
         self._note(errors)
         if errors:
             raise PushFailed(errors)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Callable, Coroutine
 from typing import Any, Final
 
@@ -16,7 +15,7 @@ from ._spill_file import SpillFile, letter_of
 from ._spill_letters import Letterbox
 from .base import MessageQueue
 from .clock import Clock
-from .errors import QueueError, QueueFull, QueueUnavailable
+from .errors import CorruptMessage, QueueError, QueueFull, QueueUnavailable, Unsupported
 from .message import Delivery
 
 log: Final = logging.getLogger("notification.queues")
@@ -51,8 +50,6 @@ class Replay:
         """Rung when something has left the spill."""
         self._queue, self._reach, self._course, self._spill = queue, reach, course, spill
         self._letterbox, self._clock = letterbox, clock
-        self._hanging: list[Attempt] = []
-        self._stored: Counter[str] = Counter()
         self._trial: tuple[SpillFile, list[Delivery], Attempt] | None = None
         self._full = self._closing = self._failing = False
         self._look_at = clock.monotonic() + LOOK
@@ -68,12 +65,8 @@ class Replay:
         self._course.wake()
         if self._task is not None:
             await asyncio.wait([self._task])
-        for attempt in (*self._hanging, *([self._trial[2]] if self._trial else [])):
-            attempt.give_up()
-
-    def hangs(self, attempt: Attempt) -> None:
-        """A dispatch whose fate is open: its events are in the spill, and perhaps in the queue after all."""
-        self._hanging.append(attempt)
+        if self._trial is not None:
+            self._trial[2].give_up()
 
     # -- the task
 
@@ -86,7 +79,7 @@ class Replay:
             except Exception as error:
                 rest = AGAIN
                 if not self._failing:
-                    log.exception("the spill %s can't be replayed; trying again", self._spill.path)
+                    log.exception("the spill %s can't be moved to its queue; trying again", self._spill.path)
                 self._failing = True
                 self._course.error = str(error)
             if rest > 0 and serial == self._course.serial and not self._closing:
@@ -97,7 +90,7 @@ class Replay:
         course, now = self._course, self._clock.monotonic()
         if course.state is State.SPILLING and (early := course.since + AGAIN - now) > 0:
             return early
-        if not await self._reach() or not self._settled():
+        if not await self._reach():
             return AGAIN
         if now >= self._look_at:
             self._look_at = now + LOOK
@@ -108,18 +101,6 @@ class Replay:
             await self._move_letters(self._spill.own)
             return self._look_at - now
         return await self._catch_up()
-
-    def _settled(self) -> bool:
-        """Whether every dispatch whose fate was open has ended; what it stored after all is not pushed again."""
-        now = self._clock.monotonic()
-        for attempt in self._hanging:
-            if not attempt.over and now - attempt.began > _HANGING:
-                attempt.give_up()
-        for attempt in [attempt for attempt in self._hanging if attempt.over]:
-            self._hanging.remove(attempt)
-            errors = attempt.errors
-            self._stored.update(message.id for index, message in enumerate(attempt.messages) if index not in errors)
-        return not self._hanging
 
     async def _drain(self, file: SpillFile) -> float:
         """A file that another process has left."""
@@ -142,7 +123,6 @@ class Replay:
             while own.count:
                 if not await self._move(own, _AT_ONCE):
                     return self._later()
-            self._stored.clear()
             self._course.direct()
         return _AT_ONCE
 
@@ -154,8 +134,6 @@ class Replay:
     async def _move(self, file: SpillFile, room: float) -> bool:
         """Push the head of the file; whether all of it is gone from there."""
         if self._trial is None:
-            if self._stored:
-                await file.settle([one for one in await file.head(BATCH) if self._is_stored(one)])
             if not (head := await file.head(BATCH)):
                 return True
             attempt = Attempt(self._queue(), [one.expect() for one in head], room, self._clock)
@@ -165,13 +143,6 @@ class Replay:
             return self._unanswered(file, head, attempt)
         self._trial = None
         return await self._settle(file, head, attempt.errors)
-
-    def _is_stored(self, delivery: Delivery) -> bool:
-        id_ = delivery.expect().id
-        if not self._stored[id_]:
-            return False
-        self._stored[id_] -= 1
-        return True
 
     def _unanswered(self, file: SpillFile, head: list[Delivery], attempt: Attempt) -> bool:
         """It goes on, and is asked again: a second one beside it would store everything twice."""
@@ -183,7 +154,7 @@ class Replay:
         return False
 
     async def _settle(self, file: SpillFile, head: list[Delivery], errors: dict[int, QueueError]) -> bool:
-        wait = {index: error for index, error in errors.items() if isinstance(error, QueueUnavailable | QueueFull)}
+        wait = {index: error for index, error in errors.items() if not isinstance(error, CorruptMessage | Unsupported)}
         refused = [
             (head[index], letter_of(head[index].expect(), "refused", error, self._clock))
             for index, error in errors.items()
@@ -194,7 +165,7 @@ class Replay:
             _tell_refused(refused)
         if len(wait) < len(head):
             self.room.ring_all()
-        away = next((error for error in wait.values() if isinstance(error, QueueUnavailable)), None)
+        away = next((error for error in wait.values() if not isinstance(error, QueueFull)), None)
         self._full = bool(wait) and away is None
         if away is not None:
             await file.put_back()

@@ -16,7 +16,7 @@ from typing import Final, Literal
 
 import attrs
 
-from ._spill_attempt import Attempt
+from ._spill_attempt import pushed
 from ._spill_course import Course, State
 from ._spill_directory import SpillDirectory, SpillSettings
 from ._spill_dropping import DroppingQueue
@@ -189,10 +189,9 @@ class FallbackQueue(QueueAround):
             raise QueueClosed(f"{name_of(self)} is {self._phase}")
         if self._course.state is not State.DIRECT:
             return await self._spill_all(messages, {}, timeout)
-        attempt = Attempt(self.inner, messages, 0.0 if self._when_full != "refuse" else timeout, self.clock)
-        if not await attempt.answered(None if timeout is None and self.capacity else PATIENCE + (timeout or 0.0)):
-            self._replay.hangs(attempt)
-        errors = attempt.errors
+        room = timeout if self._when_full == "refuse" else 0.0
+        within = None if room is None and self.capacity is not None else PATIENCE + (room or 0.0)
+        errors = await pushed(self.inner, messages, room, within, self.clock)
         return await self._divert(messages, errors, timeout) if errors else _ALL_IN_THE_QUEUE
 
     async def _divert(

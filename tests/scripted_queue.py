@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable, Sequence
 
 from queues.base import NO_CAPABILITY, Capability, MessageQueue
-from queues.errors import PushFailed, QueueClosed, QueueError, QueueFull, QueueUnavailable
+from queues.errors import PushFailed, QueueError, QueueFull, QueueUnavailable, Unsupported
 from queues.message import Delivery, Message
 
 AWAY = QueueUnavailable("the cable is out")
@@ -59,7 +59,7 @@ class Scripted(MessageQueue):
         errors: dict[int, QueueError] = {}
         for index, message in enumerate(messages):
             if message.id in self.refused:
-                errors[index] = QueueClosed("never")
+                errors[index] = Unsupported("never")
             elif self.capacity is not None and len(self.messages) >= self.capacity:
                 errors |= dict.fromkeys(range(index, len(messages)), QueueFull("no room"))
                 break

@@ -683,3 +683,13 @@ async def test_an_event_whose_fate_is_unknown_runs_inline_too() -> None:
         queue.answer = LOST
         assert (await stage.dispatcher.dispatch(Note("a"))).via == "inline"
         queue.answer = AWAY
+
+
+async def test_who_has_little_time_is_told_of_the_spill_all_the_same(tmp_path: Path) -> None:
+    """A queue that falls silent is given up after a second; a caller with less time is told a little late."""
+    queue = Scripted()
+    async with Play(queue, tmp_path) as stage:
+        await stage.start(0)
+        queue.silent = True
+        assert (await stage.dispatch(Note("a"), timeout=0.1)).via == "spill"
+        queue.silent = False
