@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import json
 import math
@@ -10,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from notification import ConfigurationError, EventDispatcher, RetryPolicy, effective_settings
-from notification.config import SETTINGS, Config, read_config
+from notification.config import ROWS, SETTINGS, Config, read_config
 from notification.degradation import Degradation
 from queues.url import QueueURL
 
@@ -303,6 +306,25 @@ def test_a_file_that_can_not_be_read_is_told(tmp_path: Path) -> None:
     assert "a queue's URL goes to EventDispatcher(url)" in refused("sqlite:///events.db")
 
 
+WORDS = {*(known.name for known in SETTINGS), *(key for row in ROWS for key in row.keys), "queues.url.routes.choose"}
+NAMES = st.sampled_from(sorted({word for name in WORDS for word in name.split(".")} | {"queue", "create", "lease"}))
+VALUES = st.recursive(
+    st.sampled_from(["channel://", "sqlite:///x.db", "redis+stream://h", "kafka://h/t", "redis", "env:X", "5s"])
+    | st.text(max_size=5) | st.integers() | st.floats() | st.booleans() | st.none(),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(NAMES | st.text(max_size=3), inner, max_size=4),
+    max_leaves=15,
+)  # fmt: skip
+
+
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.dictionaries(NAMES | st.integers(), VALUES, max_size=5))
+def test_whatever_is_given_is_read_or_refused(tree: dict[Any, Any]) -> None:
+    """No other error comes out."""
+    with contextlib.suppress(ConfigurationError):
+        EventDispatcher.from_config(tree)
+        effective_settings(tree)
+
+
 # -- what is told of them
 
 
@@ -333,8 +355,13 @@ def test_no_secret_is_ever_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     assert url_of(config).password == "hunter2"
     assert "hunter2" in config.arguments()["dead_letter"]
     assert "hunter2" not in f"{effective_settings(tree)} {config!r} {config}"
-    monkeypatch.setenv("NOTIFICATION_QUEUE", "redis://:hunter2@localhost:port")
-    assert "hunter2" not in refused(None)
+    for wrong in ("redis://:hunter2@localhost:port", "redis//:hunter2@localhost", "redis?password=hunter2"):
+        monkeypatch.setenv("NOTIFICATION_QUEUE", wrong)
+        assert "hunter2" not in refused(None)
+        monkeypatch.delenv("NOTIFICATION_QUEUE")
+        trees: list[dict[Any, Any]] = [{"queue": wrong}, {"queue": [wrong]}, {"queue": {"url": wrong}}, {3: wrong}]
+        for each in trees:
+            assert "hunter2" not in refused(each)
 
 
 # -- the table

@@ -113,7 +113,7 @@ def test_a_function_is_named_by_its_module(monkeypatch: pytest.MonkeyPatch) -> N
     [
         ({"routes": ROUTES}, "queue: choose is missing"),
         ({"routes": {}, "choose": "env:X"}, "queue.routes: there is no route in it"),
-        ({"routes": [1], "choose": "env:X"}, "queue.routes: [1] is no table"),
+        ({"routes": [1], "choose": "env:X"}, "queue.routes: what is given is no table"),
         ({"routes": {**ROUTES, "choose": "env:X"}, "choose": "env:X"}, "routes.choose: this belongs beside routes"),
         ({"routes": ROUTES, "choose": "env:X", "lease": 3}, "queue.lease: there is no such setting of a switch"),
         ({"routes": ROUTES, "choose": "env:X", "strict": "yes"}, "queue.strict: 'yes' is neither true nor false"),

@@ -14,7 +14,6 @@ from attrs import asdict
 
 from queues.base import name_of
 
-from ..config import read_settings
 from ..dispatcher import EventDispatcher
 from ..report import StopReport
 from .lifeline import Lifeline
@@ -22,7 +21,7 @@ from .options import App, Format, Formatted, Level, Queue, logged
 from .probe import Probe
 from .screen import count, say, stop_line
 from .supervisor import Plan, Supervisor
-from .target import app_on
+from .target import app_on, config_for
 
 
 @logged(Level.info)
@@ -74,7 +73,7 @@ def run(
 def _run_here(app: str, queue: str | None, wanted: int | None, probe: Probe | None, format_: Format) -> int:
     lifeline = Lifeline.to_parent()
     dispatcher = app_on(app, queue)
-    workers = wanted or int((dispatcher.config or read_settings()).get("workers"))
+    workers = wanted or int(config_for(dispatcher, queue).get("workers"))
     facts = {"workers": workers, "handlers": len(dispatcher.handlers), "queue": name_of(dispatcher.queue)}
     if lifeline is None:
         _say_started(app, 1, facts, format_)

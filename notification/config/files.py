@@ -73,7 +73,7 @@ def flat(at: Given, tree: Mapping[str, Any]) -> Iterator[tuple[str, Given]]:
 def layer_of(config: Path | str | Mapping[str, Any]) -> Layer:
     """What the code gives to `from_config`. Raises ConfigurationError."""
     if isinstance(config, Mapping):
-        return Layer("the mapping", config)
+        return Layer("the mapping", table(Given(config, "the mapping")))
     if isinstance(config, str) and "://" in config:
         raise ConfigurationError("from_config() takes a file or a mapping; a queue's URL goes to EventDispatcher(url)")
     return read_file(Path(config))

@@ -16,6 +16,7 @@ from queues.url import Seconds, did_you_mean, seconds_of
 Read = Callable[["Given"], Any]
 """From what was given to what it means. Raises ConfigurationError."""
 
+_LOGIN = re.compile(r".*@", re.DOTALL)
 _SIZE = re.compile(r"(\d+(?:\.\d+)?)\s*(B|[kKMG]B|[KMG]iB)?")
 _BYTES = {"B": 1, "kB": 10**3, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KiB": 1 << 10, "MiB": 1 << 20, "GiB": 1 << 30}
 _WORDS = {**dict.fromkeys(("true", "1", "yes", "on"), True), **dict.fromkeys(("false", "0", "no", "off"), False)}
@@ -38,8 +39,15 @@ class Given:
 
     def wrong(self, why: str) -> ConfigurationError:
         """What to raise: `why` goes on after the value, as in `is no duration`."""
-        shown = "what is given" if self.secret else escape(repr(self.value), 100)
-        return ConfigurationError(f"{self.place}: {shown} {why}")
+        return ConfigurationError(f"{self.place}: {self._shown()} {why}")
+
+    def _shown(self) -> str:
+        """The value, as far as it can't hold a password: a URL that is none may."""
+        if self.secret or isinstance(self.value, Mapping | list | tuple):
+            return "what is given"
+        if isinstance(self.value, str):
+            return escape(repr(_LOGIN.sub("***@", self.value).partition("?")[0]), 100)
+        return escape(repr(self.value), 100)
 
     def at(self, name: str, value: Any) -> Given:
         """What stands under a name in this table."""
