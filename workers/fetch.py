@@ -85,7 +85,8 @@ class Fetcher:
         ready, held = len(self._inbox.ready), len(self._held.deliveries)
         if ready > self._inbox.low or self._held.size > MAX_BYTES:
             return 0
-        room = min(target - ready, 2 * self._prefetch + self._workers - held)
+        most = 2 * self._prefetch + self._workers
+        room = min(target - ready, most - held + min(most, self._settler.stuck))
         if room <= 0 and not ready:
             self._settler.make_room()
         return room

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from functools import partial
 
 import anyio
+import anyio.abc
 from attrs import define
 
-from queues.base import MessageQueue, name_of
+from queues.base import MessageQueue
 from queues.clock import Clock
 from queues.message import Delivery, Message, Nack
 
-from .errand import Errand, Errands
+from .errand import Errand
 from .lanes import Lanes
 from .lease import Held
 from .outcome import DONE, Dead, Done, Outcome, Retry, Untouched
 from .supervise import Trouble
-from .tray import Tray, in_batches
+from .trays import TrayMaker, Trays
 
 
 @define
@@ -43,16 +43,12 @@ class Settler:
         self._hold = hold
         self._mark = mark
 
-        async def move(pairs: list[tuple[Delivery, Message]]) -> list[Delivery]:
-            return await queue.move_many(pairs, dead)
-
-        trouble = partial(Trouble, clock=clock, queue=name_of(queue))
-        self._acks = Tray(trouble("ack"), in_batches(queue.ack_many, _themselves, held), progress)
-        self._ack = self._acks.put
-        self._nacks = Tray(trouble("nack"), in_batches(queue.nack_many, _of_nacks, held), progress)
-        self._moves = Tray(trouble("dead letters"), in_batches(move, _of_pairs, held), progress)
-        self._releases = Tray(trouble("release"), in_batches(queue.release, _themselves, held), progress)
-        self._errands = Tray(trouble("settle"), Errands(queue, dead, lanes, held).tell, progress)
+        self._make = TrayMaker(queue, dead, lanes, held, clock, progress)
+        self._trays = self._make()
+        self._ack = self._trays.acks.put
+        self._by_source: dict[str, Trays] = {}
+        """Where a queue is made of several: one that is down must not hold up what the others are told."""
+        self._telling: anyio.abc.TaskGroup | None = None
 
     # -- decide
 
@@ -60,7 +56,10 @@ class Settler:
         """Decide what the queue has to be told. Pure bookkeeping: the I/O comes later."""
         if outcome is DONE or isinstance(outcome, Done):
             self.counts.handled += 1
-            self._ack(delivery)
+            if delivery.source is None:
+                self._ack(delivery)
+            else:
+                self._trays_of(delivery).acks.put(delivery)
             self._lanes.next(delivery)
         elif isinstance(outcome, Dead):
             self._bury(delivery, outcome)
@@ -74,9 +73,9 @@ class Settler:
         self.counts.dead += 1 + len(outcome.also)
         move = (delivery, self._mark(delivery, outcome.letter))
         if outcome.also:
-            self._errands.put(Errand(self._marked(delivery, outcome.also), move=move))
+            self._run_errand(Errand(self._marked(delivery, outcome.also), move=move))
         else:
-            self._moves.put(move)
+            self._trays_of(delivery).moves.put(move)
 
     def _marked(self, delivery: Delivery, letters: Iterable[Message]) -> tuple[Message, ...]:
         return tuple(self._mark(delivery, letter) for letter in letters)
@@ -88,14 +87,14 @@ class Settler:
         nack = Nack(delivery, outcome.delay, outcome.message)
         if not self._lanes.keyed(outcome.message):
             if letters:
-                self._errands.put(Errand(letters, nack=nack))
+                self._run_errand(Errand(letters, nack=nack))
             else:
-                self._nacks.put(nack)
+                self._trays_of(delivery).nacks.put(nack)
         elif self._hold < math.inf and (outcome.delay > self._hold or delivery.times > 1):
             # One handed out before is counted at our death while it waits here, too; a nack clears it of suspicion.
             self._send_back(nack, letters)
         elif letters:  # once they are written; until then the key stands still, and nothing of it can be acked
-            self._errands.put(Errand(letters, hold=(delivery, outcome.message, outcome.delay)))
+            self._run_errand(Errand(letters, hold=(delivery, outcome.message, outcome.delay)))
         else:
             self._lanes.hold(delivery, outcome.message, outcome.delay)
 
@@ -103,7 +102,7 @@ class Settler:
         """The head of a lane goes back to the queue, and then those behind it."""
         behind = tuple(self._lanes.clear(nack.delivery))
         self.counts.released += len(behind)
-        self._errands.put(Errand(letters, nack=nack, behind=behind, reopens=nack.delivery))
+        self._run_errand(Errand(letters, nack=nack, behind=behind, reopens=nack.delivery))
 
     def _put_back(self, delivery: Delivery, outcome: Untouched) -> None:
         """Not run to its end: to the head of the queue, and with it those that wait behind it in its lane."""
@@ -113,7 +112,7 @@ class Settler:
         keyed = self._lanes.keyed(delivery.expect())
         behind = tuple(self._lanes.clear(delivery)) if keyed else ()
         self.counts.released += len(behind)
-        self._errands.put(
+        self._run_errand(
             Errand(
                 letters=self._marked(delivery, outcome.dead),
                 nack=Nack(delivery, 0.0, message) if message is not None else None,
@@ -125,19 +124,19 @@ class Settler:
     def give_back(self, delivery: Delivery, message: Message, delay: float) -> None:
         """At the end: a head that waits in its lane for a retry goes back with its changed message."""
         self.counts.released += 1
-        self._nacks.put(Nack(delivery, delay, message))
+        self._trays_of(delivery).nacks.put(Nack(delivery, delay, message))
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
         """Fetched and not started: back to the head of the queue."""
         self.counts.released += len(deliveries)
         for delivery in deliveries:
-            self._releases.put(delivery)
+            self._trays_of(delivery).releases.put(delivery)
 
     def refuse(self, deliveries: Sequence[Delivery]) -> None:
         """Fetched before their keys were back in the queue: they follow."""
         self.counts.released += len(deliveries)
         for group in self._lanes.refuse(deliveries):
-            self._errands.put(Errand(behind=tuple(group), reopens=group[0]))
+            self._run_errand(Errand(behind=tuple(group), reopens=group[0]))
 
     def make_room(self) -> None:
         """Nothing more may be held here: the retry with the most behind it waits in the queue instead, and they too."""
@@ -148,33 +147,42 @@ class Settler:
 
     async def run(self) -> None:
         """Tell the queue what was decided, until cancelled."""
-        async with anyio.create_task_group() as group:
-            for tray in self._trays:
-                group.start_soon(tray.run)
+        async with anyio.create_task_group() as self._telling:
+            for trays in self._everywhere:
+                trays.begin(self._telling)
+
+    def _run_errand(self, errand: Errand) -> None:
+        self._trays_of(errand.delivery).errands.put(errand)
+
+    def _trays_of(self, delivery: Delivery) -> Trays:
+        source = delivery.source
+        if source is None:
+            return self._trays
+        trays = self._by_source.get(source)
+        if trays is None:
+            trays = self._by_source[source] = self._make()
+            if self._telling is not None:
+                trays.begin(self._telling)
+        return trays
+
+    @property
+    def _everywhere(self) -> list[Trays]:
+        return [self._trays, *self._by_source.values()]
 
     @property
     def pending(self) -> bool:
         """Whether anything is still to be told."""
-        return any(tray.items for tray in self._trays)
+        return any(tray.items for trays in self._everywhere for tray in trays.all)
 
     @property
     def trouble(self) -> Trouble:
-        """What fails at the moment, if anything."""
-        troubles = [tray.trouble for tray in self._trays]
-        return next((trouble for trouble in troubles if trouble.failures), troubles[0])
+        """What fails at the moment, if anything. Of a queue made of several: only when all of them fail."""
+        failing = [trays.failing for trays in (self._by_source.values() or [self._trays])]
+        return failing[0] if failing[0] is not None and all(failing) else self._trays.acks.trouble
 
     @property
-    def _trays(self) -> tuple[Tray[Delivery], Tray[Nack], Tray[tuple[Delivery, Message]], Tray[Errand], Tray[Delivery]]:
-        return self._acks, self._nacks, self._moves, self._errands, self._releases
-
-
-def _themselves(deliveries: list[Delivery]) -> list[Delivery]:
-    return deliveries
-
-
-def _of_nacks(nacks: list[Nack]) -> list[Delivery]:
-    return [nack.delivery for nack in nacks]
-
-
-def _of_pairs(pairs: list[tuple[Delivery, Message]]) -> list[Delivery]:
-    return [delivery for delivery, _ in pairs]
+    def stuck(self) -> int:
+        """How many wait to be told to one of several queues that does not listen, and so brings nothing new."""
+        return sum(
+            len(tray.items) for trays in self._by_source.values() if trays.failing is not None for tray in trays.all
+        )
