@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from collections.abc import Sequence
-
 from notification.config import ROWS, SETTINGS, Row
 from notification.config.settings import in_words
 

@@ -174,7 +174,9 @@ def test_the_environment_may_move_a_queue_with_a_name(shop: Path, monkeypatch: p
     """By the variable with its name; the one without a name moves the queue without a name."""
     monkeypatch.setenv("NOTIFICATION_QUEUE_AUDIT", "sqlite:///audit.db")
     monkeypatch.setenv("NOTIFICATION_QUEUE", "sqlite:///env.db")
-    assert url_of(read_config(shop, name="audit")).raw == "sqlite:///audit.db"
+    audit = read_config(shop, name="audit")
+    assert url_of(audit).raw == "sqlite:///audit.db"
+    assert audit.get("retry.attempts") == 9, "what else stands in its table still counts"
     assert url_of(read_config(shop)).raw == "sqlite:///env.db"
 
 

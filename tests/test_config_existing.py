@@ -341,6 +341,17 @@ def test_a_whole_file_of_kafka(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert str(read_config(path).queue) == "redis://localhost:6379?queue=events"
 
 
+def test_settings_of_today_may_stand_beside_those_of_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the same table, with the environment over them."""
+    path = tmp_path / "notification.toml"
+    path.write_text('grace = "1s"\n[queue]\ntype = "redis"\nhold = "2s"\n[queue.extra]\naddr = "cache:1"\n')
+    monkeypatch.setenv("MESSAGE_QUEUE_TYPE", "redis")
+    monkeypatch.setenv("REDIS_PASSWORD", "pw")
+    config = read_config(path)
+    assert str(config.queue) == "redis://:***@cache:1?queue=events"
+    assert (config.get("grace"), config.get("hold")) == (1, 2)
+
+
 def test_a_file_may_have_it_in_the_table_of_its_queue(tmp_path: Path) -> None:
     """Beside settings of today; the environment is about the queue without a name alone."""
     path = tmp_path / "notification.toml"

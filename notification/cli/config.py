@@ -37,12 +37,13 @@ def config(
       notification config --app shop.py --format json | jq 'select(.source != "default")'
     """
     dispatcher = None if app is None else load(app)
-    settings = listed(config_for(dispatcher, queue))
+    found = config_for(dispatcher, queue)
+    settings = listed(found)
     if dispatcher is not None and dispatcher.config is None:
         if settings[0].value is None:
             settings[0] = Setting("queue", name_of(dispatcher.queue), name_of(dispatcher.queue), str(app))
         complain(f"{app} makes its dispatcher by code: of these it takes the queue, workers and log_level, no more")
-    for line in unread(_flags(context)):
+    for line in unread(found, _flags(context)):
         complain(line)
     if format_ is Format.json:
         for one in settings:

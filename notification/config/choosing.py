@@ -51,26 +51,36 @@ class Queues:
         if line is not None:
             return self.read(line)
         if name is not None:
-            variable = from_environment(f"{VARIABLE}_{name.upper().replace('-', '_').replace('.', '_')}")
-            known = self._known()
-            return self.read(variable or known[checked_name(Given(name, "name"), known)])
+            return self._named(name)
         return self._of_environment() or self._of_files()
+
+    def _named(self, name: str) -> Chosen:
+        """Wherever the environment has moved it, it keeps the settings of the dispatcher that stand in its table."""
+        known = self._known()
+        variable = from_environment(f"{VARIABLE}_{name.upper().replace('-', '_').replace('.', '_')}")
+        if variable is None:
+            return self.read(known[checked_name(Given(name, "name"), known)])
+        _, own = _split(known[name]) if name in known and isinstance(known[name].value, Mapping) else (None, {})
+        return _with(own, self.read(variable))
 
     def _of_environment(self) -> Chosen | None:
         variable, kind = from_environment(VARIABLE), from_environment(TYPE)
         queue = self.read(variable) if variable is not None else None
         if kind is None:
             return queue
-        existing = existing_queue(kind, self._same_kind(kind))
+        existing = self._existing(kind)
         if queue is not None and str(queue) != str(existing):
             raise kind.wrong(f"means {existing}, and {VARIABLE} says {queue}: unset one of the two")
-        return queue or existing
+        return existing if queue is None else _with(queue.own, existing)
 
-    def _same_kind(self, kind: Given) -> Given | None:
-        """What the files say about a queue of this type, in the forms of earlier programs."""
+    def _existing(self, kind: Given) -> PlainQueue:
+        """The queue of this type, with what the files say about it if they name the same type."""
         tree = self.main.value if self.main is not None else None
-        same = isinstance(tree, Mapping) and str(tree.get("type", "")).lower() == str(kind.value).lower()
-        return self.main if same else None
+        if self.main is None or not isinstance(tree, Mapping) or str(tree.get("type")).lower() != kind.value.lower():
+            return existing_queue(kind, None)
+        rest, own = _split(self.main)
+        queue = existing_queue(kind, rest)
+        return evolve(queue, own={**queue.own, **own})
 
     def _of_files(self) -> Chosen | None:
         if self.main is not None:
@@ -96,15 +106,13 @@ class Queues:
             if name in names:
                 raise given.wrong("names itself")
             return self.read(self._known()[name], names=(*names, name))
-        tree = dict(table(given))
-        rest = {name: value for name, value in tree.items() if name not in _OWN}
-        own = dict(flat(given, {name: value for name, value in tree.items() if name in _OWN}))
-        return self._with(own, self._form(evolve(given, value=rest), main=main, names=names))
+        rest, own = _split(given)
+        return _with(own, self._form(rest, main=main, names=names))
 
     def _form(self, given: Given, *, main: bool, names: tuple[str, ...]) -> Chosen:
         tree: Mapping[str, object] = given.value
         forms = [name for name in ("url", "routes", *EXISTING) if name in tree]
-        if len({"url", "routes"} & {*forms}) == 2 or (len(forms) > 1 and {"url", "routes"} & {*forms}):
+        if len(forms) > 1 and {"url", "routes"} & {*forms}:
             raise given.refused(f"{' and '.join(forms)} don't go together; keep one of them")
         if not forms:
             raise given.refused('which queue? Write url = "sqlite:///events.db", for instance')
@@ -141,9 +149,6 @@ class Queues:
             )
         return route
 
-    def _with(self, own: Mapping[str, Given], queue: Chosen) -> Chosen:
-        return evolve(queue, own={**queue.own, **own})
-
     def _known(self) -> dict[str, Given]:
         """The queues that a name can stand for: those with names, and the routes of the one without."""
         routes = self.main.value.get("routes") if self.main is not None and isinstance(self.main.value, Mapping) else {}
@@ -151,6 +156,17 @@ class Queues:
             return dict(self.named)
         beside = self.main.at("routes", routes)
         return {**{name: beside.at(name, value) for name, value in routes.items()}, **self.named}
+
+
+def _split(given: Given) -> tuple[Given, dict[str, Given]]:
+    """The table of a queue without the settings of a dispatcher that stand in it, and those."""
+    tree = table(given)
+    own = dict(flat(given, {name: value for name, value in tree.items() if name in _OWN}))
+    return evolve(given, value={name: value for name, value in tree.items() if name not in _OWN}), own
+
+
+def _with(own: Mapping[str, Given], queue: Chosen) -> Chosen:
+    return evolve(queue, own={**queue.own, **own})
 
 
 def _by_url(given: Given) -> PlainQueue:

@@ -108,7 +108,7 @@ def _plain(name: str, value: Any, source: str) -> Setting:
 # -- what nobody reads
 
 
-def unread(flags: Iterable[str]) -> Iterator[str]:
+def unread(config: Config, flags: Iterable[str]) -> Iterator[str]:
     """A line about each environment variable that looks like a setting and is none. flags: variables of commands."""
     known = {*flags, *(one.variable for one in SETTINGS if one.variable), CONFIG, VARIABLE}
     short = {name.removeprefix(_PREFIX): name for name in known}
@@ -116,4 +116,4 @@ def unread(flags: Iterable[str]) -> Iterator[str]:
         if name.startswith(_PREFIX) and name not in known and not name.startswith(f"{VARIABLE}_"):
             near = difflib.get_close_matches(name.removeprefix(_PREFIX), short, n=1, cutoff=0.8)
             yield from (f"{name} is set, and nothing reads it; did you mean {short[one]!r}?" for one in near)
-    yield from without_type()
+    yield from without_type(config.queue.existing if isinstance(config.queue, PlainQueue) else "")

@@ -75,6 +75,8 @@ class FromEnvironment:
     name: str
 
     def __call__(self) -> str:
+        if self.name not in os.environ:
+            raise LookupError(f"the environment variable {self.name} is not set")
         return os.environ[self.name].strip()
 
 

@@ -25,7 +25,8 @@ from .settings import shown
 class PlainQueue:
     """One queue. place: where it is named. options: those that do not stand in its URL. create: for `queue create`.
 
-    own: settings of the dispatcher that count for this queue alone. notes: what was asked for and is so anyway.
+    own: settings of the dispatcher that count for this queue alone. existing: the type by which earlier programs named
+    it; notes: what they asked for and is so anyway.
     """
 
     url: QueueURL
@@ -33,6 +34,7 @@ class PlainQueue:
     options: Mapping[str, Given] = field(factory=dict)
     create: Mapping[str, Given] = field(factory=dict)
     own: Mapping[str, Given] = field(factory=dict)
+    existing: str = ""
     notes: tuple[tuple[Given, str], ...] = ()
 
     def open(self) -> MessageQueue:

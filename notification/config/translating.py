@@ -22,9 +22,11 @@ def from_environment(name: str) -> Given | None:
     return Given(value, name, variable=True, secret="PASSWORD" in name) if value else None
 
 
-def without_type() -> Iterator[str]:
-    """A line for each kind of queue that the environment describes without saying that it is the one."""
-    for kind in KINDS if not os.environ.get(TYPE) else ():
+def without_type(but: str = "") -> Iterator[str]:
+    """A line for each kind of queue that the environment describes without saying that it is the one. but: the kind
+    that something else says it is.
+    """
+    for kind in (one for one in KINDS if one != but and not os.environ.get(TYPE)):
         found = [row.variable for row in ROWS if row.kind == kind and os.environ.get(row.variable)]
         if found:
             are = f"{', '.join(found)} {'is' if len(found) == 1 else 'are'} set"
@@ -124,7 +126,7 @@ class Found:
         scheme = self.kind + ("+stream" if self.stream is not None else "")
         base = Given(f"{scheme}://{self.hosts or _PORTS.get(self.kind, '')}{self.database}", self.place)
         url = address(base, self.options)
-        return PlainQueue(url, self.place, self.options, self.create, self.own, tuple(self.notes))
+        return PlainQueue(url, self.place, self.options, self.create, self.own, self.kind, tuple(self.notes))
 
     def _check_login(self) -> None:
         options = self.options
