@@ -36,8 +36,8 @@ class Attempt:
 
     def __init__(self, queue: MessageQueue, messages: Sequence[Message], room: float | None, clock: Clock) -> None:
         """room: seconds to wait for room in the queue, as in `push`."""
-        self.messages = messages
-        self.began = clock.monotonic()
+        self.messages: Sequence[Message] = messages
+        self.began: float = clock.monotonic()
         self._clock = clock
         self._ended: asyncio.Future[None] | None = None
         self._task = asyncio.ensure_future(_pushed(queue, messages, room))

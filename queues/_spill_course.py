@@ -40,19 +40,27 @@ class Course:
 
     def direct(self) -> None:
         """The spill is empty."""
-        self._enter(State.DIRECT, "the spill %s is empty; events go to %s again", self._spill, self._queue)
+        if self._enters(State.DIRECT):
+            log.warning("the spill %s is empty; events go to %s again", self._spill, self._queue, extra=self._extra)
+            self._tell()
 
     def spilling(self, error: QueueError | str) -> None:
         """The queue takes nothing."""
-        self.error = escape(str(error))
-        told = "%s takes no events, which go to the spill %s until it does: %s"
-        self._enter(State.SPILLING, told, self._queue, self._spill, self.error)
+        if self._enters(State.SPILLING, escape(str(error))):
+            log.warning(
+                "%s takes no events, which go to the spill %s until it does: %s",
+                self._queue, self._spill, self.error, extra=self._extra,
+            )  # fmt: skip
+            self._tell()
 
     def replaying(self, why: str) -> None:
         """The queue takes events again, or has no room, or the spill was not empty at the start."""
-        self._enter(
-            State.REPLAYING, "%s %s; events go to the spill %s until it is empty", self._queue, why, self._spill
-        )
+        if self._enters(State.REPLAYING):
+            log.warning(
+                "%s %s; events go to the spill %s until it is empty",
+                self._queue, why, self._spill, extra=self._extra,
+            )  # fmt: skip
+            self._tell()
 
     async def changes(self, within: float | None = None) -> None:
         """Wait for the next change, so many seconds at most. Cancel-safe."""
@@ -62,17 +70,23 @@ class Course:
         """Let those who wait look again."""
         self._changed.ring_all()
 
-    def _enter(self, state: State, told: str, *args: str) -> None:
-        if state is not State.SPILLING:
-            self.error = ""
+    def _enters(self, state: State, error: str = "") -> bool:
+        """Whether it is another state than before."""
+        self.error = error
         if state is self.state:
-            return
+            return False
         self.state, self.since = state, self._clock.monotonic()
         self.serial += 1
-        log.warning(told, *args, extra={"queue": self._queue, "spill": self._spill, "state": state.value})
+        return True
+
+    @property
+    def _extra(self) -> dict[str, object]:
+        return {"queue": self._queue, "spill": self._spill, "state": self.state.value}
+
+    def _tell(self) -> None:
         self._changed.ring_all()
         if self._on_change is not None:
             try:
-                self._on_change(state.value)
+                self._on_change(self.state.value)
             except Exception:
-                log.exception("on_change(%r) of the degradation failed", state.value, extra={"queue": self._queue})
+                log.exception("on_change(%r) of the degradation failed", self.state.value, extra=self._extra)

@@ -52,8 +52,8 @@ class SpillDirectory:
     """
 
     def __init__(self, settings: SpillSettings, queue: MessageQueue, clock: Clock) -> None:
-        self.path = settings.directory.absolute()
-        self.capacity = settings.capacity
+        self.path: Path = settings.directory.absolute()
+        self.capacity: int = settings.capacity
         self.own: SpillFile
         self.others: list[SpillFile] = []
         self._queue, self._clock = queue, clock

@@ -29,8 +29,10 @@ class SpillFile:
     """`count`: events in it; `letters`: dead letters in it. Both are exact: nobody else writes to the file."""
 
     def __init__(self, path: Path, lock: FileLock, clock: Clock, capacity: int) -> None:
-        self.path, self.capacity = path, capacity
-        self.count = self.letters = 0
+        self.path: Path = path
+        self.capacity: int = capacity
+        self.count: int = 0
+        self.letters: int = 0
         self._lock, self._clock = lock, clock
         self._head: list[Delivery] = []
         self._events = self._queue(_NAME)

@@ -28,7 +28,7 @@ class Intake:
     """drops: whether the oldest events become dead letters to make room."""
 
     def __init__(self, spill: SpillDirectory, replay: Replay, course: Course, clock: Clock, *, drops: bool) -> None:
-        self.drops = drops
+        self.drops: bool = drops
         self._spill, self._replay, self._course, self._clock = spill, replay, course, clock
         self._dropped = 0
         self._told_at = float("-inf")

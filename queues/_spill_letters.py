@@ -16,7 +16,8 @@ class Letterbox:
     """
 
     def __init__(self, queue: MessageQueue, mark: Callable[[Message], Message] = lambda letter: letter) -> None:
-        self.queue, self.mark = queue, mark
+        self.queue: MessageQueue = queue
+        self.mark: Callable[[Message], Message] = mark
         self._opening = asyncio.Lock()
         self._open = False
 

@@ -13,7 +13,7 @@ class FileLock:
     """Held from `taken` to `release`, or to the end of the process."""
 
     def __init__(self, path: Path, descriptor: int) -> None:
-        self.path = path
+        self.path: Path = path
         self._descriptor = descriptor
 
     @classmethod

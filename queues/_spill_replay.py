@@ -45,8 +45,8 @@ class Replay:
         self, queue: Callable[[], MessageQueue], reach: Callable[[], Coroutine[Any, Any, bool]], *,
         course: Course, spill: SpillDirectory, letterbox: Letterbox | None, clock: Clock,
     ) -> None:  # fmt: skip
-        self.lock = asyncio.Lock()
-        self.room = Bell()
+        self.lock: asyncio.Lock = asyncio.Lock()
+        self.room: Bell = Bell()
         """Rung when something has left the spill."""
         self._queue, self._reach, self._course, self._spill = queue, reach, course, spill
         self._letterbox, self._clock = letterbox, clock
@@ -79,7 +79,10 @@ class Replay:
             except Exception as error:
                 rest = AGAIN
                 if not self._failing:
-                    log.exception("the spill %s can't be moved to its queue; trying again", self._spill.path)
+                    log.exception(
+                        "the spill %s can't be moved to its queue; trying again",
+                        self._spill.path, extra={"spill": str(self._spill.path)},
+                    )  # fmt: skip
                 self._failing = True
                 self._course.error = str(error)
             if rest > 0 and serial == self._course.serial and not self._closing:
@@ -189,7 +192,9 @@ class Replay:
                 await self._letterbox.put([delivery.expect() for delivery in deliveries])
             except QueueError as error:
                 await file.release_letters(deliveries)
-                log.warning("dead letters in %s can't be written yet: %s", file.path, error)
+                log.warning(
+                    "dead letters in %s can't be written yet: %s", file.path, error, extra={"path": str(file.path)}
+                )
                 return
             await file.ack_letters(deliveries)
 

@@ -125,7 +125,7 @@ class FallbackQueue(QueueAround):
             if not await self._opening.reached():
                 self._course.error = str(self._opening.error)
                 return False
-            self.inner = self._complete(self.inner)
+            self.inner: MessageQueue = self._complete(self.inner)
             self._adopt()
             self._reached.set_result(None)
         return True
