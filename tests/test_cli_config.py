@@ -272,6 +272,19 @@ def test_a_switch_in_the_file_is_looked_at_whole_and_route_by_route(shop: Here) 
     assert json.loads(shop("stats", "--format", "json", SHOP_ROUTE="old").stdout)["waiting"] == 3
 
 
+def test_a_strict_switch_keeps_what_is_sent_while_it_changes_routes(shop: Here) -> None:
+    """In the spill of the file, where the service finds it; nothing else of its degradation is a command's business."""
+    (shop.directory / "shop.toml").write_text(
+        ROUTES.replace("[queue]", "[queue]\nstrict = true") + '[degradation]\nspill = "spill"\ninline = true\n'
+    )
+    assert shop("send", "a", "{}", SHOP_ROUTE="old").returncode == 0
+    done = shop("send", "a", "{}", SHOP_ROUTE="hold")
+    assert done.returncode == 0, done.stderr
+    assert "it waits in the spill" in done.stderr
+    assert json.loads(shop("stats", "--format", "json", SHOP_ROUTE="old").stdout)["waiting"] == 1
+    assert [*(shop.directory / "spill").iterdir()] != []
+
+
 def test_create_takes_its_flags_from_the_file(shop: Here, kafka: Kafka) -> None:
     """A flag of the command line counts more, and --help shows what it is without one."""
     topic = unique()

@@ -122,6 +122,8 @@ def _send_one(event: Single, queue: str | None, app: str | None, timeout: float)
     if sys.stdout.isatty():
         complain(f"sent {event.type} to {name_of(dispatcher.queue)} as")
     say(dispatched.id)
+    if dispatched.via == "spill":
+        complain("it waits in the spill, until a process of the service moves it on")
 
 
 def _send_many(event: Single, number: int, queue: str | None, app: str | None, timeout: float) -> None:

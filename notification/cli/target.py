@@ -16,6 +16,7 @@ from queues.registry import open_admin, open_queue
 from queues.url import QueueURL
 
 from ..config import Config, PlainQueue, SwitchedQueue, read_config
+from ..degradation import Degradation
 from ..dispatcher import EventDispatcher
 from .loading import load
 from .screen import finish
@@ -77,7 +78,15 @@ def config_for(dispatcher: EventDispatcher | None, queue: str | None) -> Config:
 
 def _our_own(queue: str | None) -> EventDispatcher:
     config = read_config(queue=queue)
-    return EventDispatcher(config.opened(), dead_letter=config.dead_letter())
+    return EventDispatcher(config.opened(), dead_letter=config.dead_letter(), degradation=_spill(config))
+
+
+def _spill(config: Config) -> Degradation | None:
+    """Where a strict switch keeps events while it changes routes, and nothing else of the degradation: a command would
+    rather fail than leave events elsewhere, and has no handlers that it might run.
+    """
+    strict = isinstance(config.queue, SwitchedQueue) and config.queue.strict
+    return Degradation(spill=config.get("degradation.spill")) if strict else None
 
 
 @frozen
