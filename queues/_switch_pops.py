@@ -6,13 +6,12 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
+from ._switch_ready import Ready
 from ._switch_route import Route
-from .base import Capability
 from .clock import SYSTEM_CLOCK, Clock
-from .delayed import DelayedQueue
 from .errors import NotificationError, QueueClosed, QueueError
 from .message import Delivery
 
@@ -29,12 +28,10 @@ class Pops:
     not take it is handed out next.
     """
 
-    def __init__(self, routes: Sequence[Route]) -> None:
+    def __init__(self, routes: Sequence[Route], ready: Ready) -> None:
         self.clock: Clock = SYSTEM_CLOCK
         self.closed = False
-        self._routes = routes
-        self._turns: deque[Route] = deque()
-        """Routes with something ready, the one whose turn it is first."""
+        self._routes, self._ready = routes, ready
         self._waiting: deque[tuple[asyncio.Future[bool], int]] = deque()
 
     # -- out
@@ -47,29 +44,14 @@ class Pops:
         while True:
             if self.closed:
                 raise QueueClosed("the switch is closed")
-            if self._turns:
-                await self._renew_stale()
-                if batch := self._take(limit):
+            if self._ready:
+                await self._ready.renew_stale()
+                if batch := self._ready.take(limit):
                     self._pass_on()
                     return batch
             self._ask(limit)
-            if await self._answer(limit) and not self._turns:
+            if await self._answer(limit) and not self._ready:
                 return []
-
-    def _take(self, limit: int) -> list[Delivery]:
-        """From each in turn: one with much to do gets no more than its share while others have something."""
-        taken: list[Delivery] = []
-        turns = self._turns
-        while turns and (room := limit - len(taken)) > 0:
-            route = turns.popleft()
-            share = max(1, room // (len(turns) + 1))
-            if len(route.ready) <= share:
-                taken += route.ready
-                route.ready.clear()
-            else:
-                taken += [route.ready.popleft() for _ in range(share)]
-                turns.append(route)
-        return taken
 
     async def _answer(self, limit: int) -> bool:
         """Wait until something is ready, or a route has answered that it has nothing: True."""
@@ -88,7 +70,7 @@ class Pops:
 
     def _pass_on(self) -> None:
         """To the next of those who wait: what is left, or another question."""
-        if self._turns:
+        if self._ready:
             self._wake(nothing=False)
         else:
             self.ask_more()
@@ -125,8 +107,8 @@ class Pops:
             await self.clock.sleep(_AGAIN)
         finally:
             route.fetch = None
-            if nothing or route.ready:
-                self._wake(nothing=nothing)
+            if nothing:
+                self._wake(nothing=True)
             self.ask_more()
 
     async def _keep(self, route: Route, batch: list[Delivery]) -> None:
@@ -134,20 +116,15 @@ class Pops:
         for delivery in batch:
             delivery.source = name
         shut, route.shut = route.shut, set()
-        if shut and (back := [one for one in batch if one.expect().key in shut]):
+        back = [one for one in batch if one.expect().key in shut] if shut else []
+        if back:
             gone = set(back)
             batch = [one for one in batch if one not in gone]
-            self._add(route, batch)
+        if batch:
+            self._ready.add(route, batch)
+            self._wake(nothing=False)
+        if back:
             await self._hand_back(route, back)
-        else:
-            self._add(route, batch)
-
-    def _add(self, route: Route, batch: Iterable[Delivery]) -> None:
-        if route.queue.lease is not None:
-            route.renewed = self.clock.monotonic()
-        if not route.ready and batch:
-            self._turns.append(route)
-        route.ready.extend(batch)
 
     async def _hand_back(self, route: Route, deliveries: list[Delivery]) -> None:
         """Until it works: an owner keeps what he has for as long as he lives."""
@@ -180,66 +157,6 @@ class Pops:
             if not answer.done():
                 answer.set_exception(error)
 
-    # -- what is ready, and not handed out
-
-    def take_behind(self, route: Route, deliveries: Iterable[Delivery]) -> list[Delivery]:
-        """These go back to their route: what was fetched behind them of their keys has to, too, before them.
-
-        What is being fetched at this moment follows them when it comes.
-        """
-        if Capability.KEYED not in route.queue.capabilities or not (route.ready or route.fetch):
-            return []
-        keys = {key for one in deliveries if (key := one.expect().key) is not None}
-        if route.fetch is not None:
-            route.shut |= keys
-        behind = [one for one in route.ready if one.expect().key in keys]
-        self.drop(route, behind)
-        return behind
-
-    def drop(self, route: Route, gone: Sequence[Delivery]) -> None:
-        """Forget some of what is ready."""
-        if gone:
-            dropped = set(gone)
-            route.ready = deque(one for one in route.ready if one not in dropped)
-            if not route.ready and route in self._turns:
-                self._turns.remove(route)
-
-    async def _renew_stale(self) -> None:
-        """Nobody has renewed the lease of what nobody popped."""
-        for route in tuple(self._turns):
-            lease = route.queue.lease
-            if lease is not None and self.clock.monotonic() >= route.renewed + lease:
-                with contextlib.suppress(QueueError):  # whether they are ours still is seen when they are settled
-                    await self.extend(route, [])
-
-    async def extend(self, route: Route, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Renew the lease of these and of what is ready. Returns those of these that are lost."""
-        now, ready = self.clock.monotonic(), list(route.ready)
-        lost = await route.queue.extend([*deliveries, *ready])
-        route.renewed = now
-        if not lost:
-            return lost
-        gone = set(lost)
-        self.drop(route, [one for one in ready if one in gone])
-        return [one for one in deliveries if one in gone]
-
-    async def extend_all(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """The same of all routes. Raises when no route could be asked."""
-        parts: dict[str | None, list[Delivery]] = {}
-        for delivery in deliveries:
-            parts.setdefault(delivery.source, []).append(delivery)
-        asked = [
-            (route, parts.pop(route.name, []))
-            for route in self._routes
-            if route.is_open and (route.name in parts or route.ready or isinstance(route.queue, DelayedQueue))
-        ]
-        answers = await asyncio.gather(*(self.extend(route, part) for route, part in asked), return_exceptions=True)
-        errors = [answer for answer in answers if isinstance(answer, BaseException)]
-        if errors and len(errors) == len(answers):
-            raise errors[0]
-        lost = [one for answer in answers if not isinstance(answer, BaseException) for one in answer]
-        return lost + [one for part in parts.values() for one in part]
-
     # -- the end
 
     async def close(self) -> None:
@@ -251,19 +168,9 @@ class Pops:
             for task in tasks:
                 task.cancel()
             await asyncio.wait(tasks)
-        self._turns.clear()
         for route in self._routes:
             if route.ready:
-                await self._give_back(route)
-
-    async def _give_back(self, route: Route) -> None:
-        ready = list(route.ready)
-        route.ready.clear()
-        try:
-            await route.queue.release(ready)
-        except QueueError as error:
-            log.warning("closing: %d events that nobody popped come back with their lease: %s", len(ready), error,
-                        extra=_about(route))  # fmt: skip
+                await self._ready.give_back(route)
 
 
 def _about(route: Route) -> dict[str, object]:

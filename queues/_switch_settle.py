@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 
 from ._switch_parts import only_source, tell
-from ._switch_pops import Pops
+from ._switch_ready import Ready
 from ._switch_route import Route
 from .around import QueueAround
 from .base import MessageQueue
@@ -23,7 +23,7 @@ class Settling(MessageQueue):
 
     @property
     @abstractmethod
-    def _fetched(self) -> Pops:
+    def _fetched(self) -> Ready:
         """What was fetched, and is not handed out."""
 
     async def ack_many(self, deliveries: Sequence[Delivery]) -> list[Delivery]:

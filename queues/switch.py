@@ -16,6 +16,7 @@ from ._switch_figures import each, narrowest, smallest, total
 from ._switch_intake import Intake
 from ._switch_openers import Openers
 from ._switch_pops import Pops
+from ._switch_ready import Ready
 from ._switch_route import Route
 from ._switch_settle import Settling
 from ._switch_take import take
@@ -52,7 +53,9 @@ class SwitchQueue(Settling):
         self._sources: dict[str | None, Route] = dict(self._routes.items())
         self.strict: bool = strict
         self._intake = Intake(self._routes, choose, strict=strict)
-        self._pops = Pops(list(self._routes.values()))
+        every = list(self._routes.values())
+        self._ready = Ready(every)
+        self._pops = Pops(every, self._ready)
         self._openers = Openers(self._pops.ask_more)
         self._state = "not open yet"
         self._own_limits = self.limits = narrowest(route.queue.limits for route in self._routes.values())
@@ -83,8 +86,8 @@ class SwitchQueue(Settling):
         return self._sources
 
     @property
-    def _fetched(self) -> Pops:
-        return self._pops
+    def _fetched(self) -> Ready:
+        return self._ready
 
     # -- life
 
@@ -101,7 +104,7 @@ class SwitchQueue(Settling):
             return
         if self._state == "closed":
             raise QueueClosed("the switch is closed; make a new one to use it again")
-        self._intake.choice.clock = self._pops.clock = self._openers.clock = self.clock
+        self._intake.choice.clock = self._ready.clock = self._pops.clock = self._openers.clock = self.clock
         if self.limits != self._own_limits:
             for queue in self.routes.values():
                 queue.limits = self.limits

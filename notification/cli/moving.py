@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from attrs import evolve
 
@@ -16,7 +17,7 @@ _BATCH = 500
 _LOOK_AGAIN = 0.2
 _UNSEEN = 2.0
 """Seconds for which something waits and can't be popped, until it is somebody else's."""
-_GRACE = 5.0
+_GRACE = 3.0
 """Seconds beyond its lease in which what a dead process had has come back."""
 
 
@@ -57,7 +58,15 @@ class Mover:
         while left := (await self._source.stats()).in_flight:
             if SYSTEM_CLOCK.monotonic() >= end:
                 raise Busy(f"{left:,} events of {name_of(self._source)} are in flight: stop its workers first")
-            await SYSTEM_CLOCK.sleep(_LOOK_AGAIN)
+            await self._nudge()
+
+    async def _nudge(self) -> None:
+        """Many queues take back what a dead process had only when somebody pops; what that brings is given back."""
+        with suppress(TimeoutError):
+            async with patience(_LOOK_AGAIN):
+                batch = await self._source.pop_many(1)
+            await self._source.release(batch)
+        await SYSTEM_CLOCK.sleep(_LOOK_AGAIN)
 
     async def _pop(self, limit: int) -> list[Delivery]:
         try:

@@ -119,7 +119,7 @@ async def _show(switch: SwitchQueue, format_: Format) -> int:
     async with aclosing(_looks(switch, None)) as looks:
         standings = await anext(looks)
     _say(standings, format_)
-    _complain(switch, standings)
+    _complain(standings)
     return 0 if all(one.is_done for one in standings) else 1
 
 
@@ -131,9 +131,8 @@ def _say(standings: Sequence[Standing], format_: Format) -> None:
         show_rows(one.row() for one in standings)
 
 
-def _complain(switch: SwitchQueue, standings: Sequence[Standing]) -> None:
-    if switch.flag_trouble:
-        complain(f"which route is written is not known here: the flag {switch.flag_trouble}")
+def _complain(standings: Sequence[Standing]) -> None:
+    """Of the routes; why the flag can't be read is in the log."""
     for one in standings:
         if one.trouble:
             complain(f"route {one.name}: {one.trouble}")

@@ -2,8 +2,8 @@
 
 ROUTES is JSON: URLs by name. JSON: flag, the file with the name of the route; late, seconds until this process sees a
 change of it; strict; spill, its directory. Of one that does jobs: workers, prefetch. Of one that places them: place,
-how many at least; keys; rate, a second; until, a file: it goes on until that is there, and then until its spill is
-empty. Some jobs fail once, some are placed for later. A flag that says `!` raises.
+how many at least; keys; rate, a second; work, seconds a job takes; until, a file: it goes on until that is there, and
+then until its spill is empty. Some jobs fail once, some are placed for later. A flag that says `!` raises.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ async def place(dispatcher: EventDispatcher, ledger: Ledger, name: str, options:
         seq, account = divmod(number, keys)
         later = number % 17 == 5
         key = f"{name}-late{number}" if later else f"{name}-{account}"
-        job = Job(account, seq, 0.002, "again" if number % 23 == 7 else "")
+        job = Job(account, seq, options.get("work", 0.002), "again" if number % 23 == 7 else "")
         id_ = f"{name}-{number}"
         ledger.write("trying", id_, key, seq)
         while True:
