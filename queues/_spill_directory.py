@@ -74,7 +74,7 @@ class SpillDirectory:
         prefix = self._prefix()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            path = self.path / f"{prefix}{secrets.token_hex(6)}.db"
+            path = self.path / f"{prefix}{self._next_number():08d}-{secrets.token_hex(6)}.db"
             lock = FileLock.taken(path.with_suffix(".lock"))
         except OSError as error:
             raise ConfigurationError(
@@ -91,9 +91,8 @@ class SpillDirectory:
         await self._tell_of_strangers()
 
     async def adopt(self) -> None:
-        """Take over the files of this queue whose owner is gone."""
-        prefix = self._prefix()
-        for path in sorted({path.with_suffix(".db") for path in self.path.glob(f"{prefix}*.*")}):
+        """Take over the files of this queue whose owner is gone, the oldest first: one may have followed another."""
+        for path in self._files():
             if path not in self._left_alone and (file := await self._opened(path)) is not None:
                 self.others.append(file)
 
@@ -108,6 +107,14 @@ class SpillDirectory:
         """Let go of all files; those with something in them stay."""
         for file in (*self.others, self.own):
             await file.close()
+
+    def _files(self) -> list[Path]:
+        """Of this queue, in the order in which they were made; also where only the lock is left."""
+        return sorted({path.with_suffix(".db") for path in self.path.glob(f"{self._prefix()}*.*")})
+
+    def _next_number(self) -> int:
+        numbers = [path.name.removeprefix(self._prefix()).partition("-")[0] for path in self._files()]
+        return max((int(number) for number in numbers if number.isdecimal()), default=0) + 1
 
     def _prefix(self) -> str:
         name, identity = identity_of(self._queue)

@@ -693,3 +693,31 @@ async def test_who_has_little_time_is_told_of_the_spill_all_the_same(tmp_path: P
         queue.silent = True
         assert (await stage.dispatch(Note("a"), timeout=0.1)).via == "spill"
         queue.silent = False
+
+
+async def test_behind_a_strict_switch_the_spill_keeps_order_over_a_flip(tmp_path: Path) -> None:
+    """While the old route is not empty, and while the flag says `hold`, events are spilled; then they follow in order
+    on the new route, before anything else. Nothing is lost, doubled or out of order.
+    """
+    flag = ["a"]
+    routes = {name: ReferenceQueue(Store()) for name in "ab"}
+    switch = SwitchQueue(routes, lambda: flag[0], strict=True)
+    async with Play(switch, tmp_path, dead_letter=ChannelQueue()) as stage:
+        gate = asyncio.Event()
+
+        @stage.dispatcher.on(Parcel)
+        async def handle(parcel: Parcel) -> None:
+            await gate.wait()
+            stage.ran.append(parcel.number)
+
+        await stage.start(2)
+        numbers = iter(range(100))
+        for flip, vias in (("a", {"queue"}), ("b", {"spill"}), ("hold", {"spill"}), ("b", {"spill"})):
+            flag[0] = flip
+            sent = [await stage.dispatch(Parcel(1, next(numbers))) for _ in range(10)]
+            assert {one.via for one in sent} == vias
+        gate.set()
+        await stage.changes_to("direct")
+        assert (await stage.dispatch(Parcel(1, next(numbers)))).via == "queue"
+        assert await stage.ran_in_all(41) == list(range(41))
+        assert (await stage.dispatcher.health()).degraded is False
