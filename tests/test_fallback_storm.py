@@ -1,4 +1,4 @@
-"""The fallback by dice: outages of every kind at any time, restarts, a full spill. What was accepted arrives in order."""
+"""The fallback by dice: outages at any time, restarts, a full spill. What was accepted arrives in order."""
 
 from __future__ import annotations
 
