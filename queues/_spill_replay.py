@@ -51,7 +51,7 @@ class Replay:
         self._queue, self._reach, self._course, self._spill = queue, reach, course, spill
         self._letterbox, self._clock = letterbox, clock
         self._trial: tuple[SpillFile, list[Delivery], Attempt] | None = None
-        self._full = self._closing = self._failing = False
+        self._full = self._slow = self._closing = self._failing = False
         self._look_at = clock.monotonic() + LOOK
         self._task: asyncio.Task[None] | None = None
 
@@ -130,6 +130,11 @@ class Replay:
         return _AT_ONCE
 
     def _later(self) -> float:
+        """A try that has taken its time is made again at once: a queue that still sends what it was given, and knows it
+        when it is asked for it again, might else be done with it meanwhile, and store it twice.
+        """
+        if self._trial is None and self._slow:
+            return _AT_ONCE
         return _FULL_AGAIN if self._full else AGAIN
 
     # -- one batch
@@ -145,6 +150,7 @@ class Replay:
         if not await attempt.answered(room + PATIENCE):
             return self._unanswered(file, head, attempt)
         self._trial = None
+        self._slow = self._clock.monotonic() - attempt.began >= PATIENCE
         return await self._settle(file, head, attempt.errors)
 
     def _unanswered(self, file: SpillFile, head: list[Delivery], attempt: Attempt) -> bool:
