@@ -51,7 +51,7 @@ class Settling(MessageQueue):
             await route.queue.release(behind)
 
     async def move_many(self, pairs: Sequence[tuple[Delivery, Message]], to: MessageQueue) -> list[Delivery]:
-        """To another switch: there to the route of the same name."""
+        """As `MessageQueue.move_many`; to another switch: there to the route of the same name."""
         while isinstance(to, QueueAround):
             to = to.inner
         there = to._by_source if isinstance(to, Settling) else {}
@@ -66,7 +66,7 @@ class Settling(MessageQueue):
         return await tell(self._by_source, deliveries, _itself, _started)
 
     async def extend(self, deliveries: Sequence[Delivery]) -> list[Delivery]:
-        """Raises only when no route could be asked: one that is down must not cost the others their leases."""
+        """As `MessageQueue.extend`. Raises only when no route answers: one that is down costs the others no lease."""
         return await self._fetched.extend_all(deliveries)
 
     def home_of(self, delivery: Delivery) -> MessageQueue:

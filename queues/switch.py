@@ -138,7 +138,7 @@ class SwitchQueue(Settling):
             raise QueueClosed(f"the switch is {self._state}")
 
     def sibling(self, suffix: str) -> MessageQueue:
-        """A switch of the routes' siblings, so that what lies beside a route stays there."""
+        """A switch of the routes' siblings, each with this `suffix`, so that what lies beside a route stays there."""
         choice = self._intake.choice
         return SwitchQueue({name: one.sibling(suffix) for name, one in self.routes.items()}, lambda: choice.route)
 
@@ -168,6 +168,7 @@ class SwitchQueue(Settling):
 
     async def take(self, match: Callable[[Message], bool], limit: int) -> list[Delivery]:
         """Of one route after another."""
+        """As `MessageQueue.take`, of one route after another. Nothing is taken when one of them does not answer."""
         self._check_open()
         return await take(list(self._routes.values()), match, limit)
 

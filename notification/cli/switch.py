@@ -46,7 +46,11 @@ def status(
     route: Annotated[
         list[str] | None,
         typer.Option(
-            "--route", metavar="NAME=URL", help="A route of the switch, in place of those of an app or a file"
+            "--routes",
+            "--route",
+            envvar="NOTIFICATION_ROUTES",
+            metavar="NAME=URL",
+            help="A route of the switch, in place of those of an app or a file of settings",
         ),
     ] = None,
     choose: Annotated[
