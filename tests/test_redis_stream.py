@@ -141,7 +141,8 @@ async def test_no_more_is_taken_over_at_a_time_than_the_url_says(streams: Stream
     await leaving.release(await taken(leaving, 5))
     heir = await streams.open(claim=2)
     await heir.push(event("new"))
-    sizes, got = [], []
+    sizes: list[int] = []
+    got: list[str] = []
     while len(got) < 6:
         batch = await heir.pop_many(100)
         sizes.append(len(batch))
