@@ -167,7 +167,6 @@ class SwitchQueue(Settling):
         return await self._pops.pop(limit)
 
     async def take(self, match: Callable[[Message], bool], limit: int) -> list[Delivery]:
-        """Of one route after another."""
         """As `MessageQueue.take`, of one route after another. Nothing is taken when one of them does not answer."""
         self._check_open()
         return await take(list(self._routes.values()), match, limit)
