@@ -66,11 +66,12 @@ def complete(queue: MessageQueue) -> MessageQueue:
 
 def places(queue: MessageQueue) -> list[Place]:
     """The queue, or the routes that it switches between."""
-    while isinstance(queue, QueueAround):
-        queue = queue.inner
-    if not isinstance(queue, SwitchQueue):
-        return [Place(queue)]
-    return [Place(one, f"route {name!r}, ") for name, one in queue.routes.items()]
+    inner = queue
+    while isinstance(inner, QueueAround):
+        inner = inner.inner
+    if not isinstance(inner, SwitchQueue):
+        return [Place(queue)]  # with what is added around it
+    return [Place(one, f"route {name!r}, ") for name, one in inner.routes.items()]
 
 
 @frozen
