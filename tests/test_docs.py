@@ -16,6 +16,7 @@ import pytest
 from notification import Message, open_queue
 from queues._redis_acl import rules
 
+from .config_tables import missing_from
 from .documents import DOCUMENTS, ROOT, blocks, fill
 from .kafka_server import Kafka
 from .redis_cli import redis_cli
@@ -49,6 +50,9 @@ def test_every_program_in_a_document_runs(
     """A block is a program of its own; one that names a Redis finds an empty one."""
     program = tmp_path / "program.py"
     program.write_text(_at_ours(block[2], request))
+    for name in FILES:
+        if name in block[2]:
+            write_settings(name, tmp_path, request)
     done = subprocess.run(
         [sys.executable, "-W", "error", str(program)], cwd=tmp_path, capture_output=True, text=True, timeout=60
     )
@@ -150,6 +154,11 @@ async def test_every_line_of_redis_cli_in_a_document_works(block: tuple[str, int
             command, *words = shlex.split(line, comments=True)
             assert command == "redis-cli"
             assert await asyncio.to_thread(redis_cli, server.url, *words) not in {"", "0"}, line
+
+
+def test_the_readme_has_every_setting() -> None:
+    """Ours, and those of earlier programs: their names, kinds, defaults and variables."""
+    assert missing_from((ROOT / "README.md").read_text()) == []
 
 
 @pytest.mark.parametrize("name", FILES)
