@@ -13,7 +13,7 @@ import anyio
 import anyio.abc
 from attrs import asdict, frozen
 
-from queues.base import Capability, MessageQueue, name_of
+from queues.base import MessageQueue, name_of
 from queues.clock import Clock
 from queues.errors import ConfigurationError, QueueUnavailable
 from queues.fallback import FallbackQueue, Letterbox
@@ -148,7 +148,6 @@ class Service:
             if self.fallback is None:
                 self.queue = complete(self.queue)
             stack.push_async_callback(self.queue.close)
-            local = Capability.LOCAL in self.queue.capabilities
             self.sender = self._ladder.sender(self.queue, self.fallback, lambda: self.pool)
             self.soon = Soon(asyncio.get_running_loop(), self.sender.send_all)
             async with anyio.create_task_group() as group:
@@ -158,7 +157,7 @@ class Service:
                     await self._start(command, stack, group)
                 await self._wind_up()
                 group.cancel_scope.cancel()
-            left = await self._left_behind() if local else 0
+            left = await self._left_behind()
             spilled = 0 if self.fallback is None else _left_in(self.fallback)
         return self._report(left, spilled)
 
@@ -213,8 +212,8 @@ class Service:
 
     async def _left_behind(self) -> int:
         """What an in-process queue still holds is gone after this: say so."""
-        stats = await self.queue.stats()
-        left = stats.waiting + (stats.delayed or 0)
+        every = [await queue.stats() for queue in self.queue.volatile()]
+        left = sum(stats.waiting + (stats.delayed or 0) for stats in every)
         if left and self.pool is not None:
             log.error(
                 "%d events were still in the in-process queue and are lost; a durable queue keeps them",

@@ -84,6 +84,10 @@ class QueueAround(MessageQueue):
         home = self.inner.home_of(delivery)
         return self if home is self.inner else home
 
+    def volatile(self) -> list[MessageQueue]:
+        inner = self.inner.volatile()
+        return [self] if inner == [self.inner] else inner
+
     def position_of(self, delivery: Delivery) -> str:
         return self.inner.position_of(delivery)
 

@@ -239,6 +239,10 @@ class MessageQueue(ABC):
         """The queue that this `delivery` came from: this one, or the one of several that this one is made of."""
         return self
 
+    def volatile(self) -> list[MessageQueue]:
+        """What of this queue is gone with the process: itself where it is LOCAL, or some of those it is made of."""
+        return [self] if Capability.LOCAL in self.capabilities else []
+
     def position_of(self, delivery: Delivery) -> str:
         """Where in the queue this `delivery` is, as `browse(since=)` takes it; "" where there are no positions."""
         return ""

@@ -142,6 +142,9 @@ class SwitchQueue(Settling):
         choice = self._intake.choice
         return SwitchQueue({name: one.sibling(suffix) for name, one in self.routes.items()}, lambda: choice.route)
 
+    def volatile(self) -> list[MessageQueue]:
+        return [one for route in self._routes.values() if route.is_open for one in route.queue.volatile()]
+
     # -- in
 
     def push(  # pyright: ignore[reportIncompatibleMethodOverride]  # awaited it is the same, and there is one less

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Final
 
@@ -146,18 +146,23 @@ class Pool:
     # -- the end, in order
 
     async def _end_fetching(self) -> None:
-        """A LOCAL queue is drained first: what stays in it is gone with the process."""
-        if Capability.LOCAL in self._queue.capabilities:
+        """What is gone with the process is drained first."""
+        if volatile := self._queue.volatile():
             with until(self._clock, self._last_call):
-                while not await self._drained():
+                while not await self._drained(volatile):
                     await self._next_progress()
         self._fetching.cancel()
 
-    async def _drained(self) -> bool:
-        if not self.idle or await self._queue.size():
+    async def _drained(self, volatile: Sequence[MessageQueue]) -> bool:
+        if not self.idle and Capability.LOCAL in self._queue.capabilities:
             return False
-        stats = await self._queue.stats()
-        return not (stats.waiting or stats.in_flight or stats.delayed)
+        for queue in volatile:
+            if await queue.size():
+                return False
+            stats = await queue.stats()
+            if stats.waiting or stats.in_flight or stats.delayed:
+                return False
+        return True
 
     async def _end_working(self, working: asyncio.Task[None]) -> None:
         """Let handlers finish until the last call, then cancel what still runs; leave to itself what does not end."""

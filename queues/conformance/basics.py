@@ -171,3 +171,22 @@ class Basics(Suite):
         await queue.push(_WHOLE)
         before["wire"] = _WHOLE.wire
         assert attrs.asdict(_WHOLE) == before, "push leaves the message as it is"
+
+    async def test_a_delivery_is_at_home_where_it_came_from(self, owners: Owners) -> None:
+        """In this queue, or in one of several that this one is made of: what is settled there is settled here."""
+        queue = await owners.open()
+        await queue.push_many(events(2))
+        deliveries = await self.popped(queue, 2, "pop hands out every message that push accepted")
+        home = queue.home_of(deliveries[0])
+        assert home.home_of(deliveries[0]) is home, "home_of() gives the queue where a delivery came from"
+        assert await home.ack_many(deliveries[:1]) == [], "a delivery is settled where it came from"
+        assert await queue.ack_many(deliveries[1:]) == []
+        await self.eventually(queue.size, lambda size: size == 0, "size() is 0 when all is settled")
+
+    async def test_what_survives_a_restart_is_not_gone_with_the_process(self, owners: Owners) -> None:
+        """LOCAL: it is, and is said to be, so that it is handled first at the end."""
+        queue = await owners.open()
+        if Capability.LOCAL in queue.capabilities:
+            assert queue.volatile(), "LOCAL: volatile() says what is gone with the process"
+        if Capability.DURABLE in queue.capabilities:
+            assert queue.volatile() == [], "DURABLE: volatile() says that nothing is gone with the process"
