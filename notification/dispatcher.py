@@ -140,7 +140,7 @@ class EventDispatcher(Observed):
         service, compose = self._life.opened()
         message = compose(event, id=id, key=key, delay=delay, headers=headers)
         via = await service.sender.send(message, timeout)
-        return Dispatched(message.id) if via is None else Dispatched(message.id, via)
+        return Dispatched(message.id, via or "queue")
 
     async def dispatch_many(self, events: Iterable[Any], /, *, timeout: float | None = 5.0) -> list[Dispatched]:
         """Dispatch many `events` at once, in order; `timeout` and errors as for one.

@@ -30,7 +30,7 @@ _PATIENCE = 0.25
 """Seconds a batch waits for room before others have their turn: a handler's dispatch wants to know at once. And what
 a queue has beyond a caller's timeout to answer, at least that it is full.
 """
-_NEXT_STEP = 1.5
+_NEXT_STEP = 1.75
 """Seconds until a degradation has given up on the queue: who has less time is rather a little late than refused."""
 
 Answer = str | Exception
@@ -173,7 +173,7 @@ class BatchSender:
         if asyncio.get_running_loop() is not self._loop:
             raise _elsewhere()
         full_at = math.inf if timeout is None else began + timeout
-        expires = max(full_at, began + self._least) + _PATIENCE
+        expires = full_at + _PATIENCE if not self._least else max(full_at + _PATIENCE, began + self._least)
         if in_handler.get() or not self._waits:
             full_at = began
         caller = _Caller(message, asyncio.get_running_loop().create_future(), full_at, expires)
@@ -255,7 +255,7 @@ class BatchSender:
             if caller.accepted.done():
                 continue
             if error is None:
-                caller.accepted.set_result("spill" if spilled and index in spilled else "queue")
+                caller.accepted.set_result("queue" if not spilled or index not in spilled else "spill")
             elif isinstance(error, QueueFull) and caller.full_at > now and not isinstance(error, self._hopeless):
                 caller.sent = False
                 again.append(caller)

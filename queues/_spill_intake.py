@@ -47,11 +47,12 @@ class Intake:
                 if self._course.state is State.DIRECT:
                     return errors, left
                 found = await self._store([messages[index] for index in left])
-            errors |= {left[at]: error for at, error in found.items() if not isinstance(error, SpillFull)}
             full = {left[at]: error for at, error in found.items() if isinstance(error, SpillFull)}
+            failed = {left[at]: error for at, error in found.items() if not isinstance(error, SpillFull)}
+            errors |= {index: _together(before.get(index), error) for index, error in failed.items()}
             left = list(full)
             if not left or not await self._has_room_by(deadline):
-                return errors | {index: _unless_stored(before.get(index), full[index]) for index in left}, []
+                return errors | {index: _together(before.get(index), full[index]) for index in left}, []
 
     async def _has_room_by(self, deadline: float | None) -> bool:
         if deadline is not None and self._clock.monotonic() >= deadline:
@@ -94,7 +95,12 @@ def _full(errors: dict[int, QueueError]) -> list[int]:
     return [index for index, error in errors.items() if isinstance(error, QueueFull)]
 
 
-def _unless_stored(before: QueueError | None, error: QueueError) -> QueueError:
-    """QueueFull says that nothing was stored; of a push without an answer nobody knows that."""
-    unknown = isinstance(before, QueueUnavailable) and before.may_have_been_stored
-    return QueueUnavailable(f"{before}; {error}", may_have_been_stored=True) if unknown else error
+def _together(before: QueueError | None, error: QueueError) -> QueueError:
+    """What the queue said and what the spill said. QueueFull says that nothing was stored: not of a push without an
+    answer, of which nobody knows that.
+    """
+    if not isinstance(before, QueueUnavailable):
+        return error
+    if before.may_have_been_stored or isinstance(error, QueueUnavailable):
+        return QueueUnavailable(f"{before}; the spill: {error}", may_have_been_stored=before.may_have_been_stored)
+    return error

@@ -555,3 +555,44 @@ async def test_before_it_is_open_and_after_it_was_closed_nothing_is_accepted(tmp
         await queue.push(event("a"))
     with pytest.raises(QueueClosed, match="closed"):
         await queue.open()
+
+
+async def test_a_spill_that_fails_too_is_an_error_that_says_both(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full, say: nothing is accepted that is not kept, and dispatching goes on when there is room again."""
+    full = QueueUnavailable("the disk is full")
+    async with scene(tmp_path) as stage:
+        stage.inner.answer = AWAY
+
+        async def fails(_: object, messages: list[Message]) -> dict[int, QueueError]:
+            return dict.fromkeys(range(len(messages)), full)
+
+        with monkeypatch.context() as patch:
+            patch.setattr("queues._spill_file.SpillFile.store", fails)
+            placed = await stage.push("a", "b")
+        assert [str(error) for error in placed.errors.values()] == ["the cable is out; the spill: the disk is full"] * 2
+        assert stage.fallback.spilled == 0
+        assert not (await stage.push("c")).errors
+        stage.inner.answer = None
+        await stage.reaches(State.DIRECT)
+        assert stage.inner.stored == ["c"]
+
+
+async def test_what_is_found_wrong_only_when_the_queue_is_there_is_told_and_tried_again(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A topic that is missing: events stay in the spill, and the error is in the log, once, and in `error`."""
+    inner = Scripted()
+    inner.open_answer = AWAY
+    async with scene(tmp_path, inner) as stage:
+        await stage.push("a")
+        inner.open_answer = ConfigurationError("no such topic")  # type: ignore[assignment]  # open() may raise it
+        opened = inner.opened
+        await stage.clock.advance(10)
+        await until(lambda: inner.opened >= opened + 3)
+        assert stage.fallback.error == "no such topic"
+        assert caplog.text.count("can't be moved to its queue") == 1
+        inner.open_answer = None
+        await stage.reaches(State.DIRECT)
+        assert inner.stored == ["a"]
