@@ -86,7 +86,7 @@ class QueueAround(MessageQueue):
 
     def volatile(self) -> list[MessageQueue]:
         inner = self.inner.volatile()
-        return [self] if inner == [self.inner] else inner
+        return super().volatile() if inner == [self.inner] else inner
 
     def position_of(self, delivery: Delivery) -> str:
         return self.inner.position_of(delivery)
