@@ -84,6 +84,7 @@ class TestFallbackAroundSQLite(Around):
         return None
 
 
+@pytest.mark.soak
 class TestFallbackAroundRedis(Around):
     """A list, in order by key."""
 
@@ -98,12 +99,10 @@ class TestFallbackAroundRedis(Around):
 class TestFailFast(QueueConformance):
     """What stands in its place where there is no spill."""
 
-    lease = 0.5
-
     @pytest.fixture
     def make_queue(self) -> MakeQueue:
-        store = Store()
-        return lambda **options: FailFastQueue(ReferenceQueue(store, **options))
+        shelf = Shelf()
+        return lambda **options: FailFastQueue(FourMethods(shelf, **options))
 
 
 def _url(base: str, options: dict[str, Any]) -> str:

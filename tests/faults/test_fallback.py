@@ -106,7 +106,7 @@ def test_a_server_that_is_down_is_noticed_by_nobody_who_dispatches(
 
 @kinds("keyed")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("seconds", [4.0, pytest.param(60.0, marks=soak)])
+@pytest.mark.parametrize("seconds", [2.5, pytest.param(60.0, marks=soak)])
 def test_a_server_that_stands_still_is_noticed_by_nobody_either(
     kind: str, seconds: float, tmp_path: Path, start_server: StartServer
 ) -> None:
@@ -210,7 +210,7 @@ def test_processes_share_a_directory_and_one_finishes_what_another_leaves(
         assert not list((tmp_path / "spill").glob("*.db"))
 
 
-@kinds("keyed", "kafka")
+@kinds("keyed", full_size=("kafka",))
 @pytest.mark.timeout(300)
 def test_a_service_that_starts_while_its_server_is_down_works_from_the_first_moment(
     kind: str, tmp_path: Path, start_server: StartServer
