@@ -87,8 +87,15 @@ class SpillDirectory:
         except NotificationError as error:
             lock.release(remove=True)
             raise ConfigurationError(f"spill={str(self.path)!r} can't be used: {error}") from error
-        await self.adopt()
-        await self._tell_of_strangers()
+        except BaseException:
+            lock.release(remove=True)
+            raise
+        try:
+            await self.adopt()
+            await self._tell_of_strangers()
+        except BaseException:
+            await self.close()
+            raise
 
     async def adopt(self) -> None:
         """Take over the files of this queue whose owner is gone, the oldest first: one may have followed another."""

@@ -35,6 +35,8 @@ class SpillFile:
         self.letters: int = 0
         self._lock, self._clock = lock, clock
         self._head: list[Delivery] = []
+        self._moved: list[Delivery] = []
+        """Stored elsewhere, and still here: should the disk fail at that moment, they are not moved again."""
         self._events = self._queue(_NAME)
         self._letters = self._queue(f"{_NAME}.{DEAD}")
 
@@ -101,38 +103,49 @@ class SpillFile:
         """The oldest events, `limit` at most, and never all that there is room for; the same ones until they are
         settled or put back. [] when there are none.
         """
+        await self._forget()
         if not self._head and self.count:
             self._head = await self._events.pop_many(min(limit, max(1, self.capacity // 2)))
         return list(self._head)
 
     async def put_back(self) -> None:
         """Nobody works on the head now: the oldest may be dropped, or are the head again."""
-        head, self._head = self._head, []
-        await self._events.release(head)
+        await self._events.release(self._head)
+        self._head = []
 
     async def settle(self, stored: Sequence[Delivery], refused: Sequence[tuple[Delivery, Message]] = ()) -> None:
         """These of the head are elsewhere now; those are dead letters, and stay here as such."""
+        self._moved += stored
+        self._take_out(stored)
+        await self._forget()
         if refused:
             await self._events.move_many(refused, self._letters)
-            self._over([delivery for delivery, _ in refused])
+            self._take_out([delivery for delivery, _ in refused])
+            self.count -= len(refused)
             self.letters += len(refused)
-        if stored:
-            await self._events.ack_many(stored)
-            self._over(stored)
 
-    def _over(self, deliveries: Sequence[Delivery]) -> None:
+    async def _forget(self) -> None:
+        if self._moved:
+            await self._events.ack_many(self._moved)
+            self.count -= len(self._moved)
+            self._moved = []
+
+    def _take_out(self, deliveries: Sequence[Delivery]) -> None:
         gone = set(deliveries)
         self._head = [delivery for delivery in self._head if delivery not in gone]
-        self.count -= len(gone)
 
     async def drop_oldest(self, count: int, letter: Callable[[Message], Message]) -> int:
         """Make room: so many of the oldest become dead letters here. Returns how many did; a head that is being moved
         stays.
         """
-        waiting = self.count - len(self._head)
+        waiting = self.count - len(self._head) - len(self._moved)
         dropped = await self._events.pop_many(min(count, waiting)) if waiting > 0 else []
         if dropped:
-            await self._events.move_many([(one, letter(one.expect())) for one in dropped], self._letters)
+            try:
+                await self._events.move_many([(one, letter(one.expect())) for one in dropped], self._letters)
+            except QueueError:
+                self._head += dropped  # they keep their place
+                raise
             self.count -= len(dropped)
             self.letters += len(dropped)
         return len(dropped)

@@ -101,6 +101,9 @@ class Replay:
         if self._spill.others:
             return await self._drain(self._spill.others[0])
         if course.state is State.DIRECT:
+            if self._spill.own.count:  # who dispatched was cancelled, and it was written all the same
+                course.replaying("takes events")
+                return _AT_ONCE
             await self._move_letters(self._spill.own)
             return self._look_at - now
         return await self._catch_up()
@@ -177,8 +180,8 @@ class Replay:
         away = next((error for error in wait.values() if not isinstance(error, QueueFull)), None)
         self._full = bool(wait) and away is None
         if away is not None:
-            await file.put_back()
             self._fails(file, away)
+            await file.put_back()
         elif self._full and file is self._spill.own:
             self._course.replaying("answers, and has no room")
         return not wait

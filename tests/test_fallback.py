@@ -596,3 +596,50 @@ async def test_what_is_found_wrong_only_when_the_queue_is_there_is_told_and_trie
         inner.open_answer = None
         await stage.reaches(State.DIRECT)
         assert inner.stored == ["a"]
+
+
+async def test_what_was_moved_is_not_moved_again_when_the_disk_fails_at_that_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It can't be forgotten, and nothing more is moved until it can."""
+    async with scene(tmp_path) as stage:
+        stage.inner.answer = AWAY
+        await stage.push(*names("e", 700))
+        with monkeypatch.context() as patch:
+            tried: list[int] = []
+
+            async def fails(_: object, deliveries: list[object]) -> None:
+                tried.append(len(deliveries))
+                raise QueueUnavailable("the disk is full")
+
+            patch.setattr("queues.sqlite.SQLiteQueue.ack_many", fails)
+            stage.inner.answer = None
+            await stage.clock.advance(1.2)
+
+            async def tried_again() -> None:
+                await until(lambda: len(tried) >= 4)
+
+            await passing(stage.clock, tried_again())
+            assert stage.inner.stored == names("e", 500)
+        await stage.reaches(State.DIRECT)
+        assert stage.inner.stored == names("e", 700)
+        assert stage.fallback.spilled == 0
+
+
+async def test_a_push_that_is_cancelled_leaves_nothing_behind_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever of it was written on its way follows to the queue."""
+    async with scene(tmp_path) as stage:
+        stage.inner.answer = AWAY
+        await stage.push("a")
+        pushing = asyncio.ensure_future(stage.fallback.place([event("b")], timeout=0))
+        await asyncio.sleep(0)
+        pushing.cancel()
+        await asyncio.wait([pushing])
+        stage.inner.answer = None
+        await stage.reaches(State.DIRECT)
+        await stage.clock.advance(31)
+        await stage.reaches(State.DIRECT)
+        assert stage.inner.stored in (["a"], ["a", "b"])
+        assert stage.fallback.spilled == 0
