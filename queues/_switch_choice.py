@@ -30,7 +30,7 @@ class Choice:
 
     def __init__(self, choose: Callable[[], str], names: Iterable[str], *, may_hold: bool) -> None:
         self.clock: Clock = SYSTEM_CLOCK
-        self._choose = choose
+        self.choose = choose
         self._names = {name: name for name in (*names, *([HOLD] if may_hold else []))}
         self.name: str = next(iter(self._names))
         self.route: str = self.name
@@ -41,14 +41,18 @@ class Choice:
     def read(self) -> str:
         """What the flag says now: a route, or `HOLD`. Never raises."""
         try:
-            said = self._choose()
+            said = self.choose()
         except Exception as error:  # noqa: BLE001 - a provider of flags may raise anything; dispatching has to go on
-            self._stay(f"it raised {type(error).__name__}: {escape(str(error))}")
-            return self.name
-        if said == self.name:
-            if self.trouble:
-                self.trouble = ""
-            return self.name
+            return self.failed(error)
+        return self.name if said == self.name and not self.trouble else self.heard(said)
+
+    def failed(self, error: Exception) -> str:
+        """It raised."""
+        self._stay(f"it raised {type(error).__name__}: {escape(str(error))}")
+        return self.name
+
+    def heard(self, said: object) -> str:
+        """It said something new."""
         name = self._names.get(said) if isinstance(said, str) else None
         if name is None:
             self._stay(f"it says {escape(repr(said))}, which is none of {', '.join(self._names)}")
@@ -58,6 +62,8 @@ class Choice:
 
     def _change(self, name: str) -> None:
         before, self.name, self.trouble = self.name, name, ""
+        if before == name:
+            return
         self.route = self.route if name == HOLD else name
         now = self.clock.monotonic()
         level = logging.INFO if now >= self._tell_at else logging.DEBUG

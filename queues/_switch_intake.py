@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
 
 from ._switch_choice import Choice, Gate
 from ._switch_route import Route
@@ -37,14 +36,8 @@ class Intake:
                         "leave strict out, or use another queue"
                     )
 
-    def push(self, message: Message, timeout: float | None) -> Coroutine[Any, Any, None]:
-        """As `MessageQueue.push`. Mostly it is the route's own push, and costs no more: no coroutine around it."""
-        if self._gate is not None or message.not_before is not None:
-            return self._push(message, timeout)
-        route = self._routes[self.choice.read()]
-        return (route.queue if route.is_open else route.opened()).push(message, timeout=timeout)
-
-    async def _push(self, message: Message, timeout: float | None) -> None:
+    async def push(self, message: Message, timeout: float | None) -> None:
+        """As `MessageQueue.push`."""
         if message.not_before is not None and (refused := self._refusal(message)) is not None:
             raise refused
         route = await self._written()

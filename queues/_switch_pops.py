@@ -88,7 +88,7 @@ class Pops:
     def _ask(self, limit: int) -> None:
         for route in self._routes:
             if route.fetch is None and route.is_open and not route.ready:
-                route.fetch = asyncio.create_task(self._fetch(route, limit), name=f"notification-route-{route.name}")
+                route.fetch = asyncio.create_task(self._fetch(route, limit), name="notification-route")
 
     def ask_more(self) -> None:
         """A route has come, or one is free again: whoever waits wants something of it."""

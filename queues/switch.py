@@ -53,6 +53,8 @@ class SwitchQueue(Settling):
         self._sources: dict[str | None, Route] = dict(self._routes.items())
         self.strict: bool = strict
         self._intake = Intake(self._routes, choose, strict=strict)
+        self._choice = self._intake.choice
+        self._last: Route | None = None
         every = list(self._routes.values())
         self._ready = Ready(every)
         self._pops = Pops(every, self._ready)
@@ -74,12 +76,12 @@ class SwitchQueue(Settling):
     @property
     def chosen(self) -> str:
         """What the flag says now: the name of a route, or `hold` of a strict switch."""
-        return self._intake.choice.read()
+        return self._choice.read()
 
     @property
     def flag_trouble(self) -> str:
         """Why the flag could not be followed when it was read last, so that the last route stays; "" when it could."""
-        return self._intake.choice.trouble
+        return self._choice.trouble
 
     @property
     def _by_source(self) -> Mapping[str | None, Route]:
@@ -104,7 +106,7 @@ class SwitchQueue(Settling):
             return
         if self._state == "closed":
             raise QueueClosed("the switch is closed; make a new one to use it again")
-        self._intake.choice.clock = self._ready.clock = self._pops.clock = self._openers.clock = self.clock
+        self._choice.clock = self._ready.clock = self._pops.clock = self._openers.clock = self.clock
         if self.limits != self._own_limits:
             for queue in self.routes.values():
                 queue.limits = self.limits
@@ -129,7 +131,7 @@ class SwitchQueue(Settling):
 
     async def close(self) -> None:
         if self._state != "closed":
-            self._state = "closed"
+            self._state, self._last = "closed", None
             await self._pops.close()
             await self._openers.close(list(self._routes.values()))
 
@@ -139,7 +141,7 @@ class SwitchQueue(Settling):
 
     def sibling(self, suffix: str) -> MessageQueue:
         """A switch of the routes' siblings, each with this `suffix`, so that what lies beside a route stays there."""
-        choice = self._intake.choice
+        choice = self._choice
         return SwitchQueue({name: one.sibling(suffix) for name, one in self.routes.items()}, lambda: choice.route)
 
     def volatile(self) -> list[MessageQueue]:
@@ -150,9 +152,33 @@ class SwitchQueue(Settling):
     def push(  # pyright: ignore[reportIncompatibleMethodOverride]  # awaited it is the same, and there is one less
         self, message: Message, *, timeout: float | None = None
     ) -> Coroutine[Any, Any, None]:
-        if self._state != "open":
-            self._check_open()
-        return self._intake.push(message, timeout)
+        route = self._last
+        if route is None or message.not_before is not None:
+            return self._push(message, timeout)
+        # What `Choice.read` does, without a call: this is the way of every event into a queue of this process.
+        try:
+            said = self._choice.choose()
+        except Exception as error:  # noqa: BLE001 - as there
+            self._last = None
+            self._choice.failed(error)
+        else:
+            if said != route.name:
+                return self._push_to(self._routes[self._choice.heard(said)], message, timeout)
+        return route.queue.push(message, timeout=timeout)
+
+    async def _push(self, message: Message, timeout: float | None) -> None:
+        self._check_open()
+        await self._intake.push(message, timeout)
+        self._remember()
+
+    def _push_to(self, route: Route, message: Message, timeout: float | None) -> Coroutine[Any, Any, None]:
+        self._remember()
+        return route.opened().push(message, timeout=timeout)
+
+    def _remember(self) -> None:
+        """Which route was written last; none where more has to be looked at than the flag."""
+        route = self._routes[self._choice.route]
+        self._last = route if route.is_open and not self.strict and not self._choice.trouble else None
 
     async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
         self._check_open()
@@ -181,8 +207,8 @@ class SwitchQueue(Settling):
         self._check_open()
         sizes = await each(self._routes.values(), lambda queue: queue.size())
         errors = {name: answer for name, answer in sizes.items() if isinstance(answer, QueueError)}
-        if errors and (len(errors) == len(sizes) or self._intake.choice.route in errors):
-            raise errors.get(self._intake.choice.route) or next(iter(errors.values()))
+        if errors and (len(errors) == len(sizes) or self._choice.route in errors):
+            raise errors.get(self._choice.route) or next(iter(errors.values()))
         return sum(answer for answer in sizes.values() if isinstance(answer, int))
 
     async def stats(self) -> QueueStats:

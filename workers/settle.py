@@ -46,6 +46,7 @@ class Settler:
         self._make = TrayMaker(queue, dead, lanes, held, clock, progress)
         self._trays = self._make()
         self._ack = self._trays.acks.put
+        self._acks: dict[str, Callable[[Delivery], None]] = {}
         self._by_source: dict[str, Trays] = {}
         """Where a queue is made of several: one that is down must not hold up what the others are told."""
         self._telling: anyio.abc.TaskGroup | None = None
@@ -56,10 +57,10 @@ class Settler:
         """Decide what the queue has to be told. Pure bookkeeping: the I/O comes later."""
         if outcome is DONE or isinstance(outcome, Done):
             self.counts.handled += 1
-            if delivery.source is None:
+            if (source := delivery.source) is None:
                 self._ack(delivery)
             else:
-                self._trays_of(delivery).acks.put(delivery)
+                (self._acks.get(source) or self._trays_of(delivery).acks.put)(delivery)
             self._lanes.next(delivery)
         elif isinstance(outcome, Dead):
             self._bury(delivery, outcome)
@@ -161,6 +162,7 @@ class Settler:
         trays = self._by_source.get(source)
         if trays is None:
             trays = self._by_source[source] = self._make()
+            self._acks[source] = trays.acks.put
             if self._telling is not None:
                 trays.begin(self._telling)
         return trays
