@@ -173,7 +173,7 @@ class BatchSender:
         if asyncio.get_running_loop() is not self._loop:
             raise _elsewhere()
         full_at = math.inf if timeout is None else began + timeout
-        expires = full_at + _PATIENCE if not self._least else max(full_at + _PATIENCE, began + self._least)
+        expires = full_at + _PATIENCE if timeout is None or timeout >= self._least else began + _NEXT_STEP
         if in_handler.get() or not self._waits:
             full_at = began
         caller = _Caller(message, asyncio.get_running_loop().create_future(), full_at, expires)
