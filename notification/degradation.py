@@ -35,7 +35,7 @@ def _an_on_full(degradation: Degradation, attribute: Attribute[Any], value: Any)
     if value not in get_args(OnFull):
         raise ConfigurationError(f"{attribute.name}={value!r} is none of {', '.join(get_args(OnFull))}")
     if value == "spill" and degradation.spill is None:
-        raise ConfigurationError("on_full='spill' needs a directory: Degradation(spill='/var/spool/…', on_full='spill')")
+        raise ConfigurationError("on_full='spill' needs a directory for it: Degradation(spill='shop-spill', …)")
 
 
 def _an_alert(_: object, attribute: Attribute[Any], value: Any) -> None:
