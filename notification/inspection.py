@@ -5,9 +5,10 @@ from __future__ import annotations
 from attrs import evolve
 
 from queues.base import QueueStats
-from queues.clock import patience
+from queues.clock import Clock, patience
 from queues.fallback import State
 from workers.outcome import describe
+from workers.pool import Pool
 
 from .report import Health
 from .service import Service
@@ -46,18 +47,24 @@ async def health_of(service: Service | None) -> Health:
     for trouble in (pool.fetcher.trouble, pool.settler.trouble) if pool is not None else ():
         if trouble.failures:
             error = error or trouble.last_error
-    popped = pool.fetcher.last_pop if pool is not None else None
     return Health(
         live=True,
         ready=not error or service.goes_on,
         degraded=bool(error) or (fallback is not None and fallback.state is not State.DIRECT),
         spilled=0 if fallback is None else fallback.spilled,
-        last_pop_age=None if popped is None else service.clock.monotonic() - popped,
+        last_pop_age=None if pool is None else _pop_age(pool, service.clock, idle=lag == 0 and not error),
         lag=lag,
         lost_leases=0 if pool is None else pool.held.lost,
         in_threads=0 if pool is None else pool.in_threads,
         last_error=error,
     )
+
+
+def _pop_age(pool: Pool, clock: Clock, *, idle: bool) -> float | None:
+    """A fetch that waits for events is as good as answered when there are none, and so is none at all."""
+    if (popped := pool.fetcher.last_pop) is None:
+        return None
+    return 0.0 if idle or pool.inbox.full else clock.monotonic() - popped
 
 
 async def _lag(service: Service) -> tuple[int | None, str]:

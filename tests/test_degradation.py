@@ -721,3 +721,38 @@ async def test_behind_a_strict_switch_the_spill_keeps_order_over_a_flip(tmp_path
         assert (await stage.dispatch(Parcel(1, next(numbers)))).via == "queue"
         assert await stage.ran_in_all(41) == list(range(41))
         assert (await stage.dispatcher.health()).degraded is False
+
+
+async def test_a_queue_with_nothing_to_hand_out_is_not_taken_for_one_that_gives_no_answer(tmp_path: Path) -> None:
+    """last_pop_age grows while events wait and none comes, not while there are none, nor while all workers are busy."""
+    store = Store()
+    queue = Breakable(ReferenceQueue(store))
+    async with Play(queue, tmp_path) as stage:
+        going = asyncio.Event()
+
+        @stage.dispatcher.on(Note)
+        async def handle(note: Note) -> None:
+            stage.ran.append(note)
+            await going.wait()
+
+        await stage.start(1)
+        await stage.dispatch(Note("a"))
+        await stage.ran_in_all(1)
+        await stage.clock.advance(100)
+        assert (await stage.dispatcher.health()).last_pop_age == 0
+        for number in range(3):
+            await stage.dispatch(Note(str(number)))
+        service, _ = stage.dispatcher._life.opened()
+        await until(lambda: service.pool is not None and service.pool.inbox.full)
+        await stage.clock.advance(100)
+        health = await stage.dispatcher.health()
+        assert (health.lag, health.last_pop_age) == (2, 0)
+        queue.broken = {"pop", "push"}
+        await stage.dispatch(Note("away"))
+        going.set()
+        await stage.ran_in_all(2)
+        await stage.clock.advance(100)
+        age = (await stage.dispatcher.health()).last_pop_age
+        assert age is not None
+        assert age >= 100
+        queue.broken = set()

@@ -78,6 +78,11 @@ class Inbox:
                 worker.set_result(None)
         self.feed()
 
+    @property
+    def full(self) -> bool:
+        """Whether fetch waits until the workers have made room."""
+        return self._hungry is not None
+
     async def hungry(self) -> None:
         """Fetch waits until few enough are ready, or something was settled."""
         self._hungry = self._loop.create_future()
