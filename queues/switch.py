@@ -3,31 +3,30 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
-from datetime import datetime
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import reduce
 from operator import and_
 from types import MappingProxyType
 from typing import Any
 
-from ._switch_browse import in_turn, together
 from ._switch_choice import HOLD
-from ._switch_figures import each, narrowest, smallest, total
+from ._switch_figures import narrowest, smallest
 from ._switch_intake import Intake
+from ._switch_look import Looking
 from ._switch_openers import Openers
 from ._switch_pops import Pops
 from ._switch_ready import Ready
 from ._switch_route import Route
 from ._switch_settle import Settling
 from ._switch_take import take
-from .base import Capability, MessageQueue, QueueStats, name_of
+from .base import Capability, MessageQueue, name_of
 from .errors import ConfigurationError, QueueClosed, QueueError
 from .message import Delivery, Message
 from .registry import open_queue
 from .url import check_name
 
 
-class SwitchQueue(Settling):
+class SwitchQueue(Looking, Settling):
     """Writes the route that `choose()` names, read once a push batch, and consumes all routes at all times.
 
     routes: URLs or instances by name, opened and closed by the switch. choose: your flag, quick and not async. When it
@@ -82,6 +81,15 @@ class SwitchQueue(Settling):
     def flag_trouble(self) -> str:
         """Why the flag could not be followed when it was read last, so that the last route stays; "" when it could."""
         return self._choice.trouble
+
+    @property
+    def _every(self) -> Sequence[Route]:
+        self._check_open()
+        return list(self._routes.values())
+
+    @property
+    def _written(self) -> str:
+        return self._choice.route
 
     @property
     def _by_source(self) -> Mapping[str | None, Route]:
@@ -199,40 +207,6 @@ class SwitchQueue(Settling):
         """As `MessageQueue.take`, of one route after another. Nothing is taken when one of them does not answer."""
         self._check_open()
         return await take(list(self._routes.values()), match, limit)
-
-    # -- looked at
-
-    async def size(self) -> int:
-        """Of the routes that answer. Raises QueueUnavailable when the one that is written does not, or none does."""
-        self._check_open()
-        sizes = await each(self._routes.values(), lambda queue: queue.size())
-        errors = {name: answer for name, answer in sizes.items() if isinstance(answer, QueueError)}
-        if errors and (len(errors) == len(sizes) or self._choice.route in errors):
-            raise errors.get(self._choice.route) or next(iter(errors.values()))
-        return sum(answer for answer in sizes.values() if isinstance(answer, int))
-
-    async def stats(self) -> QueueStats:
-        """All routes together. Raises QueueUnavailable when one does not answer."""
-        answers = await self.stats_by_route()
-        for answer in answers.values():
-            if isinstance(answer, QueueError):
-                raise answer
-        return total([answer for answer in answers.values() if isinstance(answer, QueueStats)])
-
-    async def stats_by_route(self) -> dict[str, QueueStats | QueueError]:
-        """How each route stands, or why it can't be asked."""
-        self._check_open()
-        return await each(self._routes.values(), lambda queue: queue.stats())
-
-    def browse(self, *, since: datetime | str | None = None, follow: bool = False) -> AsyncIterator[Message]:
-        """One route after another; with `follow` all at once. `since` is a time: positions are of one queue."""
-        self._check_open()
-        if isinstance(since, str):
-            raise ConfigurationError(
-                f"the position {since!r} is of one queue, and this is a {self.name}; name that one"
-            )
-        views = [route.opened().browse(since=since, follow=follow) for route in self._routes.values()]
-        return together(views) if follow else in_turn(views)
 
 
 def _queue_of(name: str, route: str | MessageQueue) -> MessageQueue:
