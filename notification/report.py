@@ -39,8 +39,9 @@ class Health:
 
     degraded: the queue is out of reach, or events still go to the spill. spilled: events in the spill of this process.
     last_pop_age: seconds since the queue last answered a fetch; 0 while no event waits or all workers are busy; None:
-    no workers or no answer yet. lag: events waiting in the queue; None when it can't be asked. lost_leases: events that were handled elsewhere too. in_threads: plain
-    handlers beyond their timeout. last_error: of the queue, empty when all is well.
+    no workers or no answer yet. lag: events waiting in the queue; None when it can't be asked. lost_leases: events that
+    were handled elsewhere too. in_threads: plain handlers beyond their timeout. last_error: of the queue, empty when
+    all is well.
     """
 
     live: bool
