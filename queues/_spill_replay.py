@@ -52,6 +52,8 @@ class Replay:
         self._letterbox, self._clock = letterbox, clock
         self._trial: tuple[SpillFile, list[Delivery], Attempt] | None = None
         self._full = self._slow = self._closing = self._failing = False
+        self._suspects = 0
+        """Events at the head that were refused together with others, and are offered one by one."""
         self._look_at = clock.monotonic() + LOOK
         self._task: asyncio.Task[None] | None = None
 
@@ -136,7 +138,7 @@ class Replay:
         """A try that has taken its time is made again at once: a queue that still sends what it was given, and knows it
         when it is asked for it again, might else be done with it meanwhile, and store it twice.
         """
-        if self._trial is None and self._slow:
+        if self._trial is None and (self._slow or self._suspects):
             return _AT_ONCE
         return _FULL_AGAIN if self._full else AGAIN
 
@@ -147,6 +149,8 @@ class Replay:
         if self._trial is None:
             if not (head := await file.head(BATCH)):
                 return True
+            if self._suspects:
+                head = head[:1]
             attempt = Attempt(self._queue(), [one.expect() for one in head], room, self._clock)
         else:
             file, head, attempt = self._trial
@@ -172,6 +176,9 @@ class Replay:
             for index, error in errors.items()
             if index not in wait
         ]
+        self._suspects = max(0, self._suspects - 1)
+        if refused and len(head) > 1:  # a client that loses its way blames all that it had
+            self._suspects, refused = len(refused), []
         await file.settle([one for index, one in enumerate(head) if index not in errors], refused)
         if refused:
             _tell_refused(refused)
@@ -184,7 +191,7 @@ class Replay:
             await file.put_back()
         elif self._full and file is self._spill.own:
             self._course.replaying("answers, and has no room")
-        return not wait
+        return not wait and (len(head) == 1 or not self._suspects)
 
     def _fails(self, file: SpillFile, error: QueueError) -> None:
         """Of another's file: what is dispatched here finds out for itself."""

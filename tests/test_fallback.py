@@ -643,3 +643,23 @@ async def test_a_push_that_is_cancelled_leaves_nothing_behind_for_ever(
         await stage.reaches(State.DIRECT)
         assert stage.inner.stored in (["a"], ["a", "b"])
         assert stage.fallback.spilled == 0
+
+
+async def test_what_is_refused_with_others_is_offered_alone_before_it_is_given_up(tmp_path: Path) -> None:
+    """A client that has lost its way blames all that it had: nothing of it is a dead letter for that."""
+    letters = Scripted()
+    async with scene(tmp_path, letterbox=Letterbox(letters)) as stage:
+        stage.inner.answer = AWAY
+        await stage.push("a", "bad", "b", "c")
+        stage.inner.refused = {"a", "bad", "b", "c"}
+        stage.inner.answer = None
+        tried = len(stage.inner.tries)
+
+        def only_one_was_bad() -> None:
+            if len(stage.inner.tries) > tried + 1:
+                stage.inner.refused = {"bad"}
+
+        stage.inner.on_push = only_one_was_bad
+        await stage.reaches(State.DIRECT)
+        assert stage.inner.stored == ["a", "b", "c"]
+        await until(lambda: letters.stored == ["bad"])

@@ -51,6 +51,7 @@ def enough(stage: Theatre, spillers: list[Child]) -> None:
     (stage.directory / "enough").touch()
     for child in spillers:
         child.finished(180)
+        assert "dead letter" not in child.errors, child.errors[-2000:]
     stage.handles_all(lambda: stage.ids("sent") - stage.ids("ended"))
     stage.finish()
 
@@ -104,7 +105,7 @@ def test_a_server_that_is_down_is_noticed_by_nobody_who_dispatches(
         assert during[int(len(during) * 0.99)] <= longest
 
 
-@kinds("keyed")
+@kinds("keyed", full_size=("kafka",))
 @pytest.mark.timeout(300)
 @pytest.mark.parametrize("seconds", [2.5, pytest.param(60.0, marks=soak)])
 def test_a_server_that_stands_still_is_noticed_by_nobody_either(
