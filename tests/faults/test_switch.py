@@ -276,7 +276,6 @@ def test_a_route_that_goes_down_does_not_stop_the_other(redis_server: Start, tmp
         server.kill()
         began = time.monotonic()
         stage.handles(600)
-        print("TOOK", time.monotonic() - began)
         assert time.monotonic() - began < 10
         server.start()
         verdict = stage.ends(placing)
