@@ -33,6 +33,7 @@ class Admission:
         while listener.assigned:
             self.early.add(listener.assigned.popleft())
         self.early &= ours
+        self.early |= self._books.without(ours)
 
     def begin_anew(self, partitions: Iterable[TopicPartition]) -> None:
         """They are ours, and were another's meanwhile."""

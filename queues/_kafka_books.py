@@ -68,6 +68,11 @@ class Books:
             self.ledgers[partition] = ledger
             ledger.partition = partition.partition
 
+    def without(self, partitions: Iterable[TopicPartition]) -> set[TopicPartition]:
+        """Those that have no books: what the client brings of them would be passed over."""
+        with self.lock:
+            return {partition for partition in partitions if partition not in self.ledgers}
+
     def drop(self, partitions: Iterable[TopicPartition]) -> None:
         """They are no longer ours."""
         with self.lock:

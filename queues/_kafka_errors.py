@@ -28,7 +28,6 @@ _BAD_EVENT: _Known = (
     (client.PolicyViolationError, "has a policy against this event"),
 )
 _NEVER_HEALS: _Known = (
-    (Unreadable, "has something that can't be read"),
     (client.SaslAuthenticationFailedError, "refuses the user name, password or token"),
     (client.UnsupportedSaslMechanismError, "does not log in this way; ?sasl= names another one"),
     (client.IllegalSaslStateError, "wants no login at this port; leave ?sasl= out, or name the port where it does"),
@@ -52,6 +51,7 @@ _NEVER_HEALS: _Known = (
                                         "group.max.session.timeout.ms say which"),
 )  # fmt: skip
 _HEALS: _Known = (
+    (Unreadable, "has something that can't be read"),
     (client.UnknownTopicOrPartitionError, "has no such topic or partition now"),
     (client.NotEnoughReplicasError, "has too few replicas in sync to accept a write"),
     (client.NotEnoughReplicasAfterAppendError, "has too few replicas in sync to accept a write"),

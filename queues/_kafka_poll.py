@@ -168,7 +168,7 @@ class Poller:
         records = consumer.poll(timeout_ms=self._patience())
         if foreign := self.books.foreign_to(consumer.group_metadata().member_id):
             self._lost(foreign)
-            records = {}
+            records = {partition: batch for partition, batch in records.items() if partition not in foreign}
         self._admission.expect(consumer.assignment())
         self._hand(records)
         if self._admission.early:

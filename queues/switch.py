@@ -21,7 +21,7 @@ from ._switch_settle import Settling
 from ._switch_take import take
 from .base import Capability, MessageQueue, name_of
 from .errors import ConfigurationError, QueueClosed, QueueError
-from .message import Delivery, Message
+from .message import Delivery, Limits, Message
 from .registry import open_queue
 from .url import check_name
 
@@ -59,7 +59,8 @@ class SwitchQueue(Looking, Settling):
         self._pops = Pops(every, self._ready)
         self._openers = Openers(self._pops.ask_more)
         self._state = "not open yet"
-        self._own_limits = self.limits = narrowest(route.queue.limits for route in self._routes.values())
+        self.limits: Limits = narrowest(route.queue.limits for route in self._routes.values())
+        self._own_limits = self.limits
         self._adopt()
 
     @property

@@ -104,7 +104,7 @@ def test_its_own_tests_pass_where_only_the_package_is(installed: Path, tmp_path:
     whole, _, in_part = line.partition("; in part: ")
     assert set(whole.split(", ")) == {"groups (no GROUPS)", "keyed (no KEYED)", "delaying (no DELAY)"}
     assert set(re.findall(r"\((.*?)\)", in_part)) == {
-        "no DELAY", "no option capacity", "no option dedup", "no count of what was settled", "no LOCAL",
+        "no DELAY", "no option capacity", "no option dedup", "no count of what was settled", "no LOCAL", "no positions",
     }  # fmt: skip
 
 

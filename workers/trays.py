@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
-import anyio.abc
+from anyio.abc import TaskGroup
 from attrs import frozen
 
 from queues.base import MessageQueue, name_of
@@ -39,7 +39,7 @@ class Trays:
         """What fails at the moment, if anything."""
         return next((tray.trouble for tray in self.all if tray.trouble.failures), None)
 
-    def begin(self, group: anyio.abc.TaskGroup) -> None:
+    def begin(self, group: TaskGroup) -> None:
         """Tell the queue what comes, until the group is cancelled."""
         for tray in self.all:
             group.start_soon(tray.run)

@@ -108,9 +108,13 @@ def _plain(name: str, value: Any, source: str) -> Setting:
 # -- what nobody reads
 
 
+_ROUTE = "NOTIFICATION_ROUTE"
+"""What a switch is told its route by, mostly; read by `choose`, or by nobody."""
+
+
 def unread(config: Config, flags: Iterable[str]) -> Iterator[str]:
     """A line about each environment variable that looks like a setting and is none. flags: variables of commands."""
-    known = {*flags, *(one.variable for one in SETTINGS if one.variable), CONFIG, VARIABLE}
+    known = {*flags, *(one.variable for one in SETTINGS if one.variable), CONFIG, VARIABLE, _ROUTE}
     short = {name.removeprefix(_PREFIX): name for name in known}
     for name in sorted(os.environ):
         if name.startswith(_PREFIX) and name not in known and not name.startswith(f"{VARIABLE}_"):
