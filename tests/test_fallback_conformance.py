@@ -28,6 +28,7 @@ class Around(QueueConformance):
         owners.skip("letters come home to the queue inside")
 
 
+@pytest.mark.soak  # the reference below shows more
 class TestFallbackAroundFourMethods(QueueConformance):
     """Four methods are enough."""
 

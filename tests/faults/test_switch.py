@@ -334,7 +334,7 @@ LEGS = {"sqlite": 2000.0, "keyed": 2000.0, "kafka": 500.0}
 @pairs("sqlite keyed kafka")
 @pytest.mark.timeout(1800)
 @either
-@pytest.mark.parametrize("seconds", [2.0, pytest.param(40.0, marks=soak)])
+@pytest.mark.parametrize("seconds", [1.0, pytest.param(40.0, marks=soak)])
 def test_a_service_travels_from_queue_to_queue_and_back(
     homes: dict[str, Home], *, strict: bool, seconds: float, tmp_path: Path
 ) -> None:
