@@ -197,12 +197,12 @@ class Poller:
         with self.books.lock:
             full = {one for one in assigned if one in early or self._is_full(one)}
         self._rests = bool(full) and full >= assigned and not early
-        if full != self._paused:
-            if begin := full - self._paused:
-                consumer.pause(*begin)
-            if end := (self._paused - full) & assigned:
-                consumer.resume(*end)
-            self._paused = full
+        self._paused = full
+        paused = consumer.paused()  # what we paused and were assigned anew meanwhile is not
+        if begin := full - paused:
+            consumer.pause(*begin)
+        if end := (paused - full) & assigned:
+            consumer.resume(*end)
 
     def _is_full(self, partition: TopicPartition) -> bool:
         books, subscription = self.books, self._subscription
@@ -227,11 +227,13 @@ class Poller:
         self._owner.failed(found)
 
     def _hand(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
+        early = self._admission.early & records.keys()
+        self.books.drop(early)  # so that they are read again: behind a gap, what is passed over here would be lost
         now: dict[TopicPartition, tuple[Ledger, Sequence[Any]]] = {}
         with self.books.lock:
             for partition, batch in records.items():
                 ledger = self.books.ledgers.get(partition)
-                if ledger is None or partition in self._admission.early or not batch:
+                if ledger is None or not batch:
                     continue
                 if new := ledger.deliver(batch):
                     now[partition] = ledger, new
