@@ -227,13 +227,11 @@ class Poller:
         self._owner.failed(found)
 
     def _hand(self, records: Mapping[TopicPartition, Sequence[Any]]) -> None:
-        early = self._admission.early & records.keys()
-        self.books.drop(early)  # so that they are read again: behind a gap, what is passed over here would be lost
         now: dict[TopicPartition, tuple[Ledger, Sequence[Any]]] = {}
         with self.books.lock:
             for partition, batch in records.items():
                 ledger = self.books.ledgers.get(partition)
-                if ledger is None or not batch:
+                if ledger is None or partition in self._admission.early or not batch:
                     continue
                 if new := ledger.deliver(batch):
                     now[partition] = ledger, new

@@ -164,7 +164,7 @@ class Producer:
         said = f"{self._brokers.name} gave no answer within {self._brokers.options.timeout:g} s"
         if reason := self._writer.reason:
             said += f" ({escape(str(reason), 300)})"
-        elif trouble := self._writer.trouble(topic):
+        if trouble := self._writer.trouble(topic):
             said += f": {trouble_with(topic, trouble, self._brokers)}"
         return QueueUnavailable(said, may_have_been_stored=True)
 
