@@ -81,7 +81,7 @@ def record(offset: int) -> Any:
 
 
 def test_a_partition_that_is_assigned_anew_while_it_is_paused_loses_nothing() -> None:
-    """The client reads it on then, so it is paused once more: what it brings before the broker knows of us is dropped."""
+    """The client reads it on then; what it brings before the broker knows of us is dropped, so it is paused again."""
     client, owner = Client(), Owner()
     poller = Poller(Subscription(settings=dict, topics=["t"]), owner, SYSTEM_CLOCK)
     poller._listener.consumer = client
