@@ -62,6 +62,10 @@ Queue = Annotated[
     typer.Option(envvar="NOTIFICATION_QUEUE", metavar="URL",
                  help="Queue URL, such as sqlite:///events.db, or a name from the file of settings"),
 ]  # fmt: skip
+Watch = Annotated[bool, typer.Option("--watch", envvar="NOTIFICATION_WATCH", help="Show them again and again")]
+Interval = Annotated[
+    float, typer.Option(envvar="NOTIFICATION_INTERVAL", min=0.1, help="Seconds between two looks of --watch")
+]
 Formatted = Annotated[
     Format, typer.Option("--format", envvar="NOTIFICATION_FORMAT", help="For people or for programs")
 ]  # fmt: skip

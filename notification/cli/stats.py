@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
-from typing import Annotated, Any
+from typing import Any
 
-import typer
 from attrs import asdict, evolve, frozen
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -19,7 +18,7 @@ from queues.clock import SYSTEM_CLOCK
 from queues.errors import QueueError
 
 from .inventory import figures_of, share_lines, show_shares
-from .options import AppOption, Format, Formatted, Level, Queue, logged
+from .options import AppOption, Format, Formatted, Interval, Level, Queue, Watch, logged
 from .screen import finish, say, show_pairs
 from .target import Target, opened
 
@@ -29,12 +28,8 @@ def stats(
     *,
     queue: Queue = None,
     app: AppOption = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", envvar="NOTIFICATION_WATCH", help="Show them again and again")
-    ] = False,
-    interval: Annotated[
-        float, typer.Option(envvar="NOTIFICATION_INTERVAL", min=0.1, help="Seconds between two looks of --watch")
-    ] = 1.0,
+    watch: Watch = False,
+    interval: Interval = 1.0,
     format_: Formatted = Format.table,
 ) -> None:
     """Show how a queue stands.

@@ -21,7 +21,7 @@ from queues.switch import SwitchQueue
 from ..config.given import Given
 from ..config.naming import chooser
 from .inventory import show_rows
-from .options import AppOption, Format, Formatted, Level, Queue, logged
+from .options import AppOption, Format, Formatted, Interval, Level, Queue, Watch, logged
 from .screen import complain, finish, say
 from .standing import Standing, View
 from .target import dispatcher_for
@@ -58,12 +58,8 @@ def status(
     ] = "env:NOTIFICATION_ROUTE",
     queue: Queue = None,
     app: AppOption = None,
-    watch: Annotated[
-        bool, typer.Option("--watch", envvar="NOTIFICATION_WATCH", help="Show them again and again")
-    ] = False,
-    interval: Annotated[
-        float, typer.Option(envvar="NOTIFICATION_INTERVAL", min=0.1, help="Seconds between two looks of --watch")
-    ] = 1.0,
+    watch: Watch = False,
+    interval: Interval = 1.0,
     format_: Formatted = Format.table,
 ) -> None:
     """Show what is left in each route of a switch.
