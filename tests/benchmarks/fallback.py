@@ -8,19 +8,15 @@ spill: the median of the rounds' ratios. A Redis to measure on is started when n
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
 import statistics
-import sys
-import tempfile
 import time
-import uuid
 from pathlib import Path
 
 from notification import Degradation, EventDispatcher
-from tests.redis_server import RedisServer
 
 from .load import Load, dispatch_all
+from .places import places, two_queues
 
 ROUNDS = 15
 EVENTS = 20_000
@@ -40,8 +36,7 @@ def compare(url: str, spill: Path) -> None:
     """Print one line about this queue."""
     rounds: list[tuple[Seconds, Seconds]] = []
     for number in range(ROUNDS + 1):
-        mark = "&" if "?" in url else "?"
-        names = [f"{url}{mark}queue=bench-{uuid.uuid4().hex[:8]}" for _ in range(2)]
+        names = two_queues(url)
         first = asyncio.run(dispatched(names[0], None if number % 2 else Degradation(spill=spill)))
         second = asyncio.run(dispatched(names[1], Degradation(spill=spill) if number % 2 else None))
         rounds.append((first, second) if number % 2 else (second, first))
@@ -56,12 +51,7 @@ def compare(url: str, spill: Path) -> None:
 
 def main() -> None:
     """All of them, or those that are named."""
-    with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        urls = sys.argv[1:]
-        if not urls:
-            server = stack.enter_context(RedisServer())
-            urls = [f"sqlite:///{directory / 'events.db'}", f"{server.url}?order=process"]
+    with places() as (urls, directory):
         for url in urls:
             compare(url, directory / "spill")
 

@@ -8,18 +8,13 @@ Redis to measure on is started when no URLs are given.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import gc
-import sys
-import tempfile
 import time
-import uuid
-from pathlib import Path
 
 from notification import EventDispatcher, MessageQueue, SwitchQueue
-from tests.redis_server import RedisServer
 
 from .load import Load, counting, dispatch_all
+from .places import places, two_queues
 
 ROUNDS = 15
 EVENTS = {"channel": 40_000, "sqlite": 20_000, "redis": 20_000}
@@ -46,8 +41,7 @@ def compare(url: str) -> None:
     without: list[float] = []
     with_switch: list[float] = []
     for number in range(ROUNDS + 1):
-        mark = "&" if "?" in url else "?"
-        plain, switched = (f"{url}{mark}queue=bench-{uuid.uuid4().hex[:8]}" for _ in range(2))
+        plain, switched = two_queues(url)
         pair = [
             lambda one=plain: without.append(asyncio.run(rate(one, events))),
             lambda one=switched: with_switch.append(
@@ -64,12 +58,7 @@ def compare(url: str) -> None:
 
 def main() -> None:
     """All of them, or those that are named."""
-    with contextlib.ExitStack() as stack:
-        directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-        urls = sys.argv[1:]
-        if not urls:
-            server = stack.enter_context(RedisServer())
-            urls = ["channel://", f"sqlite:///{directory / 'events.db'}", f"{server.url}?order=process"]
+    with places("channel://") as (urls, _):
         for url in urls:
             compare(url)
 
