@@ -8,7 +8,6 @@ from typing import Any
 from ._kafka_books import Books
 from ._kafka_client import TopicPartition, client
 from ._kafka_ledger import Ledger
-from ._kafka_listener import Listener
 from ._kafka_mend import forget_old_answers
 from ._kafka_metadata import decode
 
@@ -20,24 +19,19 @@ class Admission:
     committed: else nobody would know of our death.
     """
 
-    def __init__(self, books: Books, listener: Listener) -> None:
+    def __init__(self, books: Books) -> None:
         self.early: set[TopicPartition] = set()
         """Those that are not admitted yet: what comes of them is read again."""
-        self._books, self._listener = books, listener
+        self._books = books
 
     def expect(self, ours: set[TopicPartition]) -> None:
-        """Look at what has come and gone. ours: all that is assigned."""
-        listener = self._listener
-        while listener.gone:
-            self.early.discard(listener.gone.popleft())
-        while listener.assigned:
-            self.early.add(listener.assigned.popleft())
+        """Look at what has come and gone. ours: all that is assigned.
+
+        What is new shows by its having no books. The client tells of it too late for that: while it waits for what it
+        gives up it has the new ones already, and reads them.
+        """
         self.early &= ours
         self.early |= self._books.without(ours)
-
-    def begin_anew(self, partitions: Iterable[TopicPartition]) -> None:
-        """They are ours, and were another's meanwhile."""
-        self.early.update(partitions)
 
     def read(self, consumer: Any) -> None:
         """Open the books of those that have none."""
@@ -46,6 +40,8 @@ class Admission:
                 ledger.member = consumer.group_metadata().member_id
                 consumer.seek(partition, ledger.low)  # wherever the client thinks that it is
                 self._books.open(partition, ledger)
+                if partition not in consumer.assignment():
+                    self._books.drop([partition])  # taken from us before there was anything to take
 
     def admitted(self, partitions: Iterable[TopicPartition]) -> None:
         """The broker knows of these."""
@@ -54,8 +50,6 @@ class Admission:
     def forget(self) -> None:
         """The consumer is gone."""
         self.early.clear()
-        self._listener.assigned.clear()
-        self._listener.gone.clear()
 
 
 def _ledger(consumer: Any, partition: TopicPartition) -> Ledger | None:

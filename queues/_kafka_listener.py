@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
 from collections.abc import Iterable
 from typing import Any, Final
 
@@ -20,27 +19,22 @@ _REFUSALS = 50
 class Listener(RebalanceListener):  # type: ignore[misc]  # the client has no types
     """Runs in the client's own thread. While it waits for handlers to end, the membership is kept.
 
-    assigned: partitions that are new and were not looked at yet; gone: those that are not ours any more. leaving: the
-    consumer closes, so nobody is waited for. drain: seconds that handlers get.
+    leaving: the consumer closes, so nobody is waited for. drain: seconds that handlers get.
     """
 
     def __init__(self, books: Books, owner: Owner, clock: Clock, drain: float) -> None:
-        self.assigned: deque[TopicPartition] = deque()
-        self.gone: deque[TopicPartition] = deque()
         self.leaving: bool = False
         self.consumer: Any = None
         self._books, self._owner, self._clock, self._drain = books, owner, clock, drain
 
     async def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        """They are looked at before anything of them is handed out."""
-        self.assigned.extend(assigned)
+        """They have no books yet, which is how they are found."""
 
     async def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
         """Hand out nothing more, let what runs finish for a while, commit, and close the books.
 
         Called too for what we lost when we were expelled while we wanted to join anew.
         """
-        self.gone.extend(revoked)
         self._books.drop(self._books.foreign_to(self.consumer.group_metadata().member_id))
         ours = [one for one in revoked if one in self._books.ledgers]
         self._books.drain(ours)
@@ -60,7 +54,6 @@ class Listener(RebalanceListener):  # type: ignore[misc]  # the client has no ty
 
     async def on_partitions_lost(self, lost: Iterable[TopicPartition]) -> None:
         """Others have them: what we know of them is worth nothing."""
-        self.gone.extend(lost)
         self._books.drop(lost)
         self._owner.changed()
 

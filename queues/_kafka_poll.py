@@ -65,7 +65,7 @@ class Poller:
         self.most: int = subscription.most
         self._subscription, self._owner, self._clock = subscription, owner, clock
         self._listener = Listener(self.books, owner, clock, subscription.drain)
-        self._admission = Admission(self.books, self._listener)
+        self._admission = Admission(self.books)
         self._commits = Commits(self.books, owner, clock, subscription.lease)
         self._look_at = self._busy_until = 0.0
         self._stopping = self._rests = False
@@ -133,9 +133,7 @@ class Poller:
             complete_joins(consumer)
             rest_while_a_heartbeat_is_late(consumer)
             return
-        ours = [TopicPartition(topics[0], number) for number in partitions]
-        consumer.assign(ours)
-        self._listener.assigned.extend(ours)
+        consumer.assign([TopicPartition(topics[0], number) for number in partitions])
 
     def _end(self, consumer: Any) -> None:
         """Leave in good order; where that fails, the broker ends the membership by itself."""
@@ -184,7 +182,6 @@ class Poller:
         """The group has expelled us, which the client tells nobody when it gets the same partitions again."""
         self.books.drop(partitions)
         self._owner.changed()
-        self._admission.begin_anew(partitions)
 
     def _patience(self) -> int:
         if self._rests:

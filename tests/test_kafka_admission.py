@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-from typing import Any
-
 from queues._kafka_admission import Admission
 from queues._kafka_books import Books
 from queues._kafka_client import TopicPartition
@@ -18,15 +15,11 @@ class Stage:
 
     def __init__(self) -> None:
         self.books = Books()
-        self.admission = Admission(self.books, _listener())
+        self.admission = Admission(self.books)
 
     def early(self, *ours: TopicPartition) -> set[TopicPartition]:
         self.admission.expect(set(ours))
         return self.admission.early
-
-
-def _listener() -> Any:
-    return SimpleNamespace(assigned=[], gone=[])
 
 
 def test_a_partition_without_books_is_early_whoever_told_of_it() -> None:
@@ -43,7 +36,7 @@ def test_a_partition_without_books_is_early_whoever_told_of_it() -> None:
 def test_a_partition_that_is_gone_is_not_early() -> None:
     """Nobody waits for it."""
     stage = Stage()
-    stage.admission.begin_anew([A, B])
+    assert stage.early(A, B) == {A, B}
     assert stage.early(B) == {B}
 
 

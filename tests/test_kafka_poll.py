@@ -1,7 +1,8 @@
-"""What the polling thread reads is handed over whole, whatever the group does meanwhile."""
+"""What the polling thread reads is handed over whole, once, whatever the group does meanwhile."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
@@ -15,15 +16,19 @@ A = TopicPartition("t", 0)
 
 
 class Client:
-    """A consumer with one partition of ten events, of which a poll brings five. then: happens at the end of a poll."""
+    """A consumer with one partition of ten events, of which a poll brings five. then: happens at its end; ask:
+    while it is asked what the group has committed.
+    """
 
     def __init__(self) -> None:
-        self.position_, self.paused_ = 0, set[TopicPartition]()
+        self.position_, self.paused_, self.ours = 0, set[TopicPartition](), {A}
         self.then: Callable[[], object] = lambda: None
+        self.ask: Callable[[], object] = lambda: None
         self.commits: list[Any] = []
+        self.offsets_committed: set[TopicPartition] = set()
 
     def assignment(self) -> set[TopicPartition]:
-        return {A}
+        return set(self.ours)
 
     def paused(self) -> set[TopicPartition]:
         return set(self.paused_)
@@ -45,7 +50,7 @@ class Client:
         return SimpleNamespace(member_id="us")
 
     def committed(self, partition: TopicPartition, **_: Any) -> None:
-        return None
+        self.ask()
 
     def beginning_offsets(self, partitions: Sequence[TopicPartition], **_: Any) -> dict[TopicPartition, int]:
         return dict.fromkeys(partitions, 0)
@@ -56,7 +61,8 @@ class Client:
     def position(self, partition: TopicPartition, timeout_ms: int) -> int:
         return self.position_
 
-    def commit_async(self, offsets: object) -> Any:
+    def commit_async(self, offsets: Mapping[TopicPartition, object]) -> Any:
+        self.offsets_committed.update(offsets)
         self.commits.append(SimpleNamespace(is_done=False, exception=None, value=None))
         return self.commits[-1]
 
@@ -76,6 +82,19 @@ class Owner:
     def ended(self) -> None: ...
 
 
+def polled_for(client: Client, owner: Owner) -> Poller:
+    poller = Poller(Subscription(settings=dict, topics=["t"]), owner, SYSTEM_CLOCK)
+    poller._listener.consumer = client
+    return poller
+
+
+def go_on(poller: Poller, client: Client) -> None:
+    for _ in range(12):
+        for commit in client.commits:
+            commit.is_done = True
+        poller._once(client)
+
+
 def record(offset: int) -> Any:
     return SimpleNamespace(offset=offset, value=b"{}", key=None, headers=[])
 
@@ -83,24 +102,46 @@ def record(offset: int) -> Any:
 def test_a_partition_that_is_assigned_anew_while_it_is_paused_loses_nothing() -> None:
     """The client reads it on then; what it brings before the broker knows of us is dropped, so it is paused again."""
     client, owner = Client(), Owner()
-    poller = Poller(Subscription(settings=dict, topics=["t"]), owner, SYSTEM_CLOCK)
-    poller._listener.consumer = client
-    poller._listener.assigned.append(A)
+    poller = polled_for(client, owner)
 
     def assign_anew() -> None:
         """All within one poll, in the client's own thread."""
-        poller._listener.gone.append(A)
         poller.books.drop([A])
         client.paused_.clear()
-        poller._listener.assigned.append(A)
 
     poller._once(client)  # it is ours, and early
     client.then = assign_anew
     for _ in range(3):
         poller._once(client)
     assert owner.offsets == []
-    for _ in range(12):
-        for commit in client.commits:
-            commit.is_done = True
-        poller._once(client)
+    go_on(poller, client)
     assert owner.offsets == [*range(10)]
+
+
+def test_a_partition_that_was_read_before_it_was_told_of_loses_nothing() -> None:
+    """A rebalance that gives and takes: the client has the new ones while it still waits for those that it gives up,
+    and only then tells of them.
+    """
+    client, owner = Client(), Owner()
+    poller = polled_for(client, owner)
+    poller._once(client)
+    client.commits[0].is_done = True
+    poller._once(client)  # the broker knows that it is ours
+
+    def tell() -> None:
+        asyncio.run(poller._listener.on_partitions_assigned([A]))
+
+    client.then = tell
+    go_on(poller, client)
+    assert owner.offsets == [*range(10)]
+
+
+def test_no_books_are_opened_for_a_partition_that_is_taken_from_us_meanwhile() -> None:
+    """They would be committed on and on, over what its owner commits."""
+    client, owner = Client(), Owner()
+    poller = polled_for(client, owner)
+    client.ask = client.ours.clear
+    poller._once(client)
+    assert poller.books.ledgers == {}
+    go_on(poller, client)
+    assert client.offsets_committed == set()
