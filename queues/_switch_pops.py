@@ -45,7 +45,8 @@ class Pops:
             if self.closed:
                 raise QueueClosed("the switch is closed")
             if self._ready:
-                await self._ready.renew_stale()
+                if self._ready.is_leased:
+                    await self._ready.renew_stale()
                 if batch := self._ready.take(limit):
                     self._pass_on()
                     return batch

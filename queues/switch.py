@@ -53,7 +53,9 @@ class SwitchQueue(Looking, Settling):
         self.strict: bool = strict
         self._intake = Intake(self._routes, choose, strict=strict)
         self._choice = self._intake.choice
-        self._last: Route | None = None
+        self._choose, self._last = choose, ""
+        self._put: Callable[..., Coroutine[Any, Any, None]] | None = None
+        """Into the route that was written last; None where more has to be looked at than the flag."""
         every = list(self._routes.values())
         self._ready = Ready(every)
         self._pops = Pops(every, self._ready)
@@ -140,7 +142,7 @@ class SwitchQueue(Looking, Settling):
 
     async def close(self) -> None:
         if self._state != "closed":
-            self._state, self._last = "closed", None
+            self._state, self._put = "closed", None
             await self._pops.close()
             await self._openers.close(list(self._routes.values()))
 
@@ -161,19 +163,19 @@ class SwitchQueue(Looking, Settling):
     def push(  # pyright: ignore[reportIncompatibleMethodOverride]  # awaited it is the same, and there is one less
         self, message: Message, *, timeout: float | None = None
     ) -> Coroutine[Any, Any, None]:
-        route = self._last
-        if route is None or message.not_before is not None:
+        put = self._put
+        if put is None or message.not_before is not None:
             return self._push(message, timeout)
         # What `Choice.read` does, without a call: this is the way of every event into a queue of this process.
         try:
-            said = self._choice.choose()
+            said = self._choose()
         except Exception as error:  # noqa: BLE001 - as there
-            self._last = None
+            self._put = None
             self._choice.failed(error)
         else:
-            if said != route.name:
+            if said != self._last:
                 return self._push_to(self._routes[self._choice.heard(said)], message, timeout)
-        return route.queue.push(message, timeout=timeout)
+        return put(message, timeout=timeout)
 
     async def _push(self, message: Message, timeout: float | None) -> None:
         self._check_open()
@@ -185,9 +187,10 @@ class SwitchQueue(Looking, Settling):
         return route.opened().push(message, timeout=timeout)
 
     def _remember(self) -> None:
-        """Which route was written last; none where more has to be looked at than the flag."""
-        route = self._routes[self._choice.route]
-        self._last = route if route.is_open and not self.strict and not self._choice.trouble else None
+        self._last = self._choice.route
+        route = self._routes[self._last]
+        plain = route.is_open and not self.strict and not self._choice.trouble
+        self._put = route.queue.push if plain else None
 
     async def push_many(self, messages: Sequence[Message], *, timeout: float | None = None) -> None:
         self._check_open()
