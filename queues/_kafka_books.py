@@ -13,6 +13,8 @@ from ._kafka_ledger import Ledger
 
 Offsets = dict[TopicPartition, OffsetAndMetadata]
 """What is committed."""
+Promises = Mapping[TopicPartition, tuple[Ledger, int]]
+"""How far commits reach, and whose they are."""
 Records = Mapping[TopicPartition, tuple[Ledger, Sequence[Any]]]
 """What was read, with the books of its partition: records of the client."""
 
@@ -123,17 +125,21 @@ class Books:
                     offsets[one] = OffsetAndMetadata(*ledger.commit(leaving=True), -1)
         return offsets
 
-    def promises(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    def promises(self, partitions: Iterable[TopicPartition]) -> Promises:
         """How far the last commits for these reach."""
         with self.lock:
-            return {one: self.ledgers[one].promised for one in partitions if one in self.ledgers}
+            return {
+                one: (ledger, ledger.promised) for one in partitions if (ledger := self.ledgers.get(one)) is not None
+            }
 
-    def committed(self, promises: Mapping[TopicPartition, int]) -> None:
-        """The broker has accepted these."""
+    def committed(self, promises: Promises) -> list[TopicPartition]:
+        """The broker has accepted these. Returns those of which we have the same books still."""
         with self.lock:
-            for partition, promise in promises.items():
-                if (ledger := self.ledgers.get(partition)) is not None:
-                    ledger.allowed = max(ledger.allowed, promise)
+            same = [one for one, (ledger, _) in promises.items() if self.ledgers.get(one) is ledger]
+            for one in same:
+                ledger, promise = promises[one]
+                ledger.allowed = max(ledger.allowed, promise)
+        return same
 
     def not_committed(self, partitions: Iterable[TopicPartition]) -> None:
         """What was to be committed for these was not."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ._kafka_books import Books, Owner
+from ._kafka_books import Books, Owner, Promises
 from ._kafka_client import TopicPartition, client
 from .clock import Clock
 
@@ -33,7 +33,7 @@ def is_final(commit: Any) -> bool:
 
 class _Commit(NamedTuple):
     future: Any
-    promises: dict[TopicPartition, int]
+    promises: Promises
     began: float
     wanted: bool
 
@@ -90,9 +90,8 @@ class Commits:
     def _ended(self, commit: _Commit, now: float) -> Iterable[TopicPartition]:
         if accepted(commit.future):
             self._proved_at, self._refused_at = commit.began, None
-            self._books.committed(commit.promises)
             self._owner.proved(commit.began)
-            return commit.promises
+            return self._books.committed(commit.promises)
         self._books.not_committed(commit.promises)
         self._all = True
         self.wanted = self.wanted or commit.wanted

@@ -118,6 +118,21 @@ def test_a_partition_that_is_assigned_anew_while_it_is_paused_loses_nothing() ->
     assert owner.offsets == [*range(10)]
 
 
+def test_a_commit_of_the_books_before_admits_nobody() -> None:
+    """It says what the owner had finished who has given it up; nobody knows of the one who has it now."""
+    client, owner = Client(), Owner()
+    poller = polled_for(client, owner)
+    poller._once(client)
+    poller.books.drop([A])
+    poller._once(client)  # new books
+    client.commits[0].is_done = True
+    for _ in range(3):
+        poller._once(client)
+    assert owner.offsets == []
+    go_on(poller, client)
+    assert owner.offsets == [*range(10)]
+
+
 def test_a_partition_that_was_read_before_it_was_told_of_loses_nothing() -> None:
     """A rebalance that gives and takes: the client has the new ones while it still waits for those that it gives up,
     and only then tells of them.
