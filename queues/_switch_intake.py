@@ -40,25 +40,15 @@ class Intake:
         """As `MessageQueue.push`."""
         if message.not_before is not None and (refused := self._refusal(message)) is not None:
             raise refused
-        route = await self._written()
-        queue = route.opened()
-        route.pushing += 1
-        try:
+        with (await self._written()).taking() as queue:
             await queue.push(message, timeout=timeout)
-        finally:
-            route.pushing -= 1
 
     async def push_many(self, messages: Sequence[Message], timeout: float | None) -> None:
         """As `MessageQueue.push_many`. All go one way."""
         if self._lacking is not None and (errors := self._refusals(messages)):
             await self._push_others(messages, errors, timeout)
-        route = await self._written()
-        queue = route.opened()
-        route.pushing += 1
-        try:
+        with (await self._written()).taking() as queue:
             await queue.push_many(messages, timeout=timeout)
-        finally:
-            route.pushing -= 1
 
     async def _written(self) -> Route:
         return self._routes[self.choice.read()] if self._gate is None else await self._gate.pass_to()

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from .base import Capability, MessageQueue, QueueStats, name_of
 from .clock import Clock
@@ -55,6 +57,16 @@ class Route:
         if not self.is_open:
             raise QueueUnavailable(f"{self} is not open yet: {self.trouble or 'it has not answered'}")
         return self.queue
+
+    @contextmanager
+    def taking(self) -> Iterator[MessageQueue]:
+        """The queue, to push into: it is not empty meanwhile. Raises QueueUnavailable while it is not open."""
+        queue = self.opened()
+        self.pushing += 1
+        try:
+            yield queue
+        finally:
+            self.pushing -= 1
 
     async def is_empty(self) -> bool:
         """Whether nothing of our group waits in it, is in flight or delayed, or is on its way to it from here.
