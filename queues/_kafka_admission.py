@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 from typing import Any
 
 from ._kafka_books import Books
-from ._kafka_client import TopicPartition, client
+from ._kafka_client import NOT_OURS, TopicPartition, client
 from ._kafka_ledger import Ledger
 from ._kafka_mend import forget_old_answers
 from ._kafka_metadata import decode
@@ -34,14 +35,16 @@ class Admission:
         self.early |= self._books.without(ours)
 
     def read(self, consumer: Any) -> None:
-        """Open the books of those that have none."""
-        for partition in self.early:
-            if partition not in self._books.ledgers and (ledger := _ledger(consumer, partition)) is not None:
-                ledger.member = consumer.group_metadata().member_id
+        """Open the books of those that have none, unless they are taken from us meanwhile."""
+        for partition in self._books.without(self.early):
+            if (ledger := _ledger(consumer, partition)) is None:
+                continue
+            ledger.member = consumer.group_metadata().member_id
+            with contextlib.suppress(*NOT_OURS):
                 consumer.seek(partition, ledger.low)  # wherever the client thinks that it is
                 self._books.open(partition, ledger)
-                if partition not in consumer.assignment():
-                    self._books.drop([partition])  # taken from us before there was anything to take
+            if partition not in consumer.assignment():
+                self._books.drop([partition])
 
     def admitted(self, partitions: Iterable[TopicPartition]) -> None:
         """The broker knows of these."""

@@ -99,7 +99,8 @@ class Books:
         """Nothing more of these is handed out."""
         with self.lock:
             for partition in partitions:
-                self.ledgers[partition].leaving = True
+                if (ledger := self.ledgers.get(partition)) is not None:
+                    ledger.leaving = True
 
     def is_busy(self, partitions: Iterable[TopicPartition]) -> bool:
         """Whether something of these is handed out."""

@@ -28,8 +28,13 @@ with warnings.catch_warnings():
 
 RebalanceListener: Any = vars(subscription_state)["AsyncConsumerRebalanceListener"]
 """Pyright takes the part of the file where it stands for unreachable."""
+NOT_OURS: tuple[type[Exception], ...] = (client.IllegalStateError, KeyError, ValueError)
+"""What a consumer raises for a partition that is not assigned any more. It may be taken away at any moment, by the
+client's own thread.
+"""
 
 __all__ = [
+    "NOT_OURS",
     "AbstractTokenProvider",
     "ConfigResource",
     "ConfigResourceType",

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from attrs import frozen
@@ -12,7 +13,7 @@ from attrs import frozen
 from ._kafka_admission import Admission
 from ._kafka_assignor import Assignor
 from ._kafka_books import Books, Owner, size_of
-from ._kafka_client import KafkaConsumer, TopicPartition
+from ._kafka_client import NOT_OURS, KafkaConsumer, TopicPartition
 from ._kafka_commits import Commits, accepted, is_final
 from ._kafka_connect import connected
 from ._kafka_errors import Unreadable
@@ -154,7 +155,7 @@ class Poller:
         while self.books.ledgers and self._clock.monotonic() < until:
             commit = consumer.commit_async(self.books.last_commits(list(self.books.ledgers)))
             while not commit.is_done and self._clock.monotonic() < until:
-                consumer.pause(*consumer.assignment())
+                _each(consumer.pause, consumer.assignment())
                 consumer.poll(timeout_ms=_BUSY_MS)
             if not commit.is_done or accepted(commit) or is_final(commit):
                 return
@@ -196,10 +197,8 @@ class Poller:
         self._rests = bool(full) and full >= assigned and not early
         self._paused = full
         paused = consumer.paused()  # what we paused and were assigned anew meanwhile is not
-        if begin := full - paused:
-            consumer.pause(*begin)
-        if end := (paused - full) & assigned:
-            consumer.resume(*end)
+        _each(consumer.pause, full - paused)
+        _each(consumer.resume, (paused - full) & assigned)
 
     def _is_full(self, partition: TopicPartition) -> bool:
         books, subscription = self.books, self._subscription
@@ -240,12 +239,20 @@ class Poller:
         """Pass by what is no event at the end of a partition: the marks of transactions."""
         self._look_at = self._clock.monotonic() + _LOOK_EACH
         known = consumer.assignment() - self._admission.early
-        idle = [one for one, ledger in self.books.ledgers.items() if not ledger.window and one in known]
-        for partition in idle:
-            position = consumer.position(partition, timeout_ms=0)
-            if position is not None:
-                with self.books.lock:
-                    self.books.ledgers[partition].reached(position)
+        with self.books.lock:
+            idle = [(one, ledger) for one, ledger in self.books.ledgers.items() if not ledger.window and one in known]
+        for partition, ledger in idle:
+            with suppress(*NOT_OURS):
+                if (position := consumer.position(partition, timeout_ms=0)) is not None:
+                    with self.books.lock:
+                        ledger.reached(position)
+
+
+def _each(call: Callable[[TopicPartition], None], partitions: Iterable[TopicPartition]) -> None:
+    """Do it with those that are still ours."""
+    for partition in partitions:
+        with suppress(*NOT_OURS):
+            call(partition)
 
 
 def _close(consumer: Any) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import SimpleNamespace
 from typing import Any
+
+import pytest
 
 from queues._kafka_client import TopicPartition
 from queues._kafka_ledger import Ledger
@@ -16,16 +18,22 @@ A = TopicPartition("t", 0)
 
 
 class Client:
-    """A consumer with one partition of ten events, of which a poll brings five. then: happens at its end; ask:
-    while it is asked what the group has committed.
+    """A consumer with one partition of some events, of which a poll brings five. then: happens at its end; ask:
+    while it is asked what the group has committed; think: before anything is done with the partition.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, events: int = 10) -> None:
+        self.events = events
         self.position_, self.paused_, self.ours = 0, set[TopicPartition](), {A}
         self.then: Callable[[], object] = lambda: None
         self.ask: Callable[[], object] = lambda: None
+        self.think: Callable[[], object] = lambda: None
         self.commits: list[Any] = []
         self.offsets_committed: set[TopicPartition] = set()
+
+    def _check(self, partitions: Iterable[TopicPartition]) -> None:
+        if not self.ours.issuperset(partitions):
+            raise KeyError(partitions)
 
     def assignment(self) -> set[TopicPartition]:
         return set(self.ours)
@@ -34,13 +42,21 @@ class Client:
         return set(self.paused_)
 
     def pause(self, *partitions: TopicPartition) -> None:
+        self.think()
+        self._check(partitions)
         self.paused_.update(partitions)
 
     def resume(self, *partitions: TopicPartition) -> None:
+        self.think()
+        self._check(partitions)
         self.paused_.difference_update(partitions)
 
     def poll(self, timeout_ms: int) -> dict[TopicPartition, list[Any]]:
-        found = [] if A in self.paused_ else [record(n) for n in range(self.position_, min(self.position_ + 5, 10))]
+        found = (
+            []
+            if A in self.paused_
+            else [record(n) for n in range(self.position_, min(self.position_ + 5, self.events))]
+        )
         self.position_ += len(found)
         then, self.then = self.then, lambda: None
         then()
@@ -56,9 +72,12 @@ class Client:
         return dict.fromkeys(partitions, 0)
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
+        self._check([partition])
         self.position_ = offset
 
     def position(self, partition: TopicPartition, timeout_ms: int) -> int:
+        self.think()
+        self._check([partition])
         return self.position_
 
     def commit_async(self, offsets: Mapping[TopicPartition, object]) -> Any:
@@ -160,3 +179,24 @@ def test_no_books_are_opened_for_a_partition_that_is_taken_from_us_meanwhile() -
     assert poller.books.ledgers == {}
     go_on(poller, client)
     assert client.offsets_committed == set()
+
+
+@pytest.mark.parametrize(("turns", "events"), [(1, 10), (2, 10), (4, 0)], ids=["pause", "resume", "look"])
+def test_a_partition_that_is_taken_from_us_at_any_moment_costs_nothing_else(turns: int, events: int) -> None:
+    """The client raises for what it has not any more; it must not end for that, and with it all else that we run."""
+    client, owner = Client(events), Owner()
+    poller = polled_for(client, owner)
+    for _ in range(turns):
+        for commit in client.commits:
+            commit.is_done = True
+        poller._once(client)
+
+    def take_away() -> None:
+        client.ours.clear()
+        poller.books.drop([A])
+
+    client.think = take_away
+    poller._look_at = 0.0
+    for _ in range(3):
+        poller._once(client)
+    assert poller.books.ledgers == {}
