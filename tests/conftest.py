@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import settings
 
 from .kafka_secure import kafka_secure
@@ -27,3 +29,6 @@ __all__ = [
 # A shared machine is slow at times; a deadline per example would report that as a failure of ours.
 settings.register_profile("shared-machine", deadline=None, max_examples=100)
 settings.load_profile("shared-machine")
+
+# What a shell starts in the background ignores Ctrl-C, and so would the programs that tests start and stop with it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
