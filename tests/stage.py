@@ -74,17 +74,20 @@ async def passing(clock: ManualClock, awaitable: Awaitable[Any], step: float = 0
     return task.result()
 
 
-async def stopped(dispatcher: EventDispatcher, clock: ManualClock, grace: float = 30.0) -> StopReport:
+async def stopped(
+    dispatcher: EventDispatcher, clock: ManualClock, grace: float = 30.0, quarter: float = 0.001
+) -> StopReport:
     """Stop while the clock moves on: to the last call, when handlers are cut off, and, if need be, to the deadline.
 
-    It stands still for a while at the beginning and at the last call, since a real disk takes real time.
+    It stands still for a while at the beginning and at the last call, since a real disk takes real time. quarter: real
+    seconds that a quarter of a second takes in between, at least.
     """
     stopping = asyncio.ensure_future(dispatcher.stop(grace=grace))
     last_call = clock.monotonic() + grace - min(grace / 2, max(1.0, grace / 10))
     await asyncio.wait([stopping], timeout=0.1)
     while not stopping.done() and clock.monotonic() < last_call:
         await clock.advance(min(0.25, last_call - clock.monotonic()))
-        await asyncio.wait([stopping], timeout=0.001)
+        await asyncio.wait([stopping], timeout=quarter)
     await asyncio.wait([stopping], timeout=1.0)
     report: StopReport = await passing(clock, stopping, 0.25)
     return report
@@ -217,8 +220,8 @@ class Stage:
     async def start(self, workers: int = 1) -> None:
         await self.dispatcher.start(workers)
 
-    async def stop(self, grace: float = 30.0) -> StopReport:
-        return await stopped(self.dispatcher, self.clock, grace)
+    async def stop(self, grace: float = 30.0, quarter: float = 0.001) -> StopReport:
+        return await stopped(self.dispatcher, self.clock, grace, quarter)
 
     async def ran_in_all(self, count: int) -> list[Any]:
         """Wait until handlers wrote down so many."""

@@ -220,13 +220,13 @@ async def test_of_several_handlers_that_were_cut_off_only_the_rest_runs_again(ho
 @DURABLE_HOME
 async def test_leases_are_renewed_while_handlers_finish(home: str, tmp_path: Path) -> None:
     """A drain may be longer than a lease."""
-    url = address(home, tmp_path) + "?lease=3"
+    url = address(home, tmp_path) + "?lease=10"
     async with Stage(url) as stage:
 
         @stage.dispatcher.on(Note)
         async def read(note: Note, ctx: Context) -> None:
             stage.ran.append("began")
-            await stage.clock.sleep(20)
+            await stage.clock.sleep(25)
             stage.ran.append(ctx.lost)
 
         await stage.start()
@@ -236,7 +236,7 @@ async def test_leases_are_renewed_while_handlers_finish(home: str, tmp_path: Pat
         thief.clock = stage.clock
         await thief.open()
         stealing = asyncio.ensure_future(thief.pop_many(1))
-        report = await stage.stop(30)
+        report = await stage.stop(40, quarter=0.01)  # a slow disk has a quarter of a second for each renewal
         assert stage.ran == ["began", False]
         assert report.handled == 1
         stealing.cancel()
