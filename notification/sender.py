@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Collection, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Collection, Coroutine, Iterable, Sequence
 from itertools import islice
 from typing import Any, Protocol
 
@@ -40,8 +40,8 @@ Answer = str | Exception
 class Sender(Protocol):
     """How messages get into the queue."""
 
-    def send(self, message: Message, timeout: float | None) -> Coroutine[Any, Any, str | None]:
-        """Return once it was accepted: the way it went, None for `queue`. Raises QueueError."""
+    def send(self, message: Message, timeout: float | None) -> Awaitable[str | None]:
+        """To be awaited at once. Return once it was accepted: the way it went, None for `queue`. Raises QueueError."""
         ...
 
     async def send_all(self, messages: Sequence[Message], timeout: float | None) -> list[Answer]:
@@ -147,10 +147,10 @@ class BatchSender:
     def waiting(self) -> int:
         return len(self._callers) + len(self._under_way)
 
-    async def send(self, message: Message, timeout: float | None) -> str:
+    def send(self, message: Message, timeout: float | None) -> asyncio.Future[str]:
         if len(self._callers) >= MAX_CALLERS:
             raise _crowded()
-        return await self._join(message, self._clock.monotonic(), timeout).accepted
+        return self._join(message, self._clock.monotonic(), timeout).accepted
 
     async def send_all(self, messages: Sequence[Message], timeout: float | None) -> list[Answer]:
         answers: list[Answer] = []
@@ -176,7 +176,7 @@ class BatchSender:
         expires = full_at + _PATIENCE if timeout is None or timeout >= self._least else began + _NEXT_STEP
         if in_handler.get() or not self._waits:
             full_at = began
-        caller = _Caller(message, asyncio.get_running_loop().create_future(), full_at, expires)
+        caller = _Caller(message, self._loop.create_future(), full_at, expires)
         self._callers.append(caller)
         if self._wake is not None and not self._wake.done():
             self._wake.set_result(None)

@@ -53,7 +53,10 @@ async def sending(queue: FourMethods, clock: ManualClock | None = None) -> Async
 
 
 def sent(sender: BatchSender, id_: str | int, timeout: float | None = 5.0) -> asyncio.Task[str]:
-    return asyncio.ensure_future(sender.send(message(id_), timeout))
+    async def send() -> str:
+        return await sender.send(message(id_), timeout)
+
+    return asyncio.ensure_future(send())
 
 
 async def outcome(task: asyncio.Task[str]) -> QueueError | None:
