@@ -45,8 +45,7 @@ class Pops:
             if self.closed:
                 raise QueueClosed("the switch is closed")
             if self._ready:
-                if self._ready.is_leased:
-                    await self._ready.renew_stale()
+                await self._ready.renew_stale()
                 if batch := self._ready.take(limit):
                     self._pass_on()
                     return batch

@@ -78,11 +78,6 @@ class Ready:
             if not route.ready and route in self._turns:
                 self._turns.remove(route)
 
-    @property
-    def is_leased(self) -> bool:
-        """Whether anything of it comes to an end while nobody pops."""
-        return any(route.queue.lease is not None for route in self._turns)
-
     async def renew_stale(self) -> None:
         """Nobody has renewed the lease of what nobody popped."""
         for route in tuple(self._turns):

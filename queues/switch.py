@@ -55,7 +55,7 @@ class SwitchQueue(Looking, Settling):
         self._choice = self._intake.choice
         self._choose, self._last = choose, ""
         self._put: Callable[..., Coroutine[Any, Any, None]] | None = None
-        """Into the route that was written last; None where more has to be looked at than the flag."""
+        """Into the route that was written last, `_last`; None where more has to be looked at than the flag."""
         every = list(self._routes.values())
         self._ready = Ready(every)
         self._pops = Pops(every, self._ready)

@@ -11,7 +11,7 @@ A, B = TopicPartition("t", 0), TopicPartition("t", 1)
 
 
 class Stage:
-    """Books, and what a listener hears."""
+    """An admission and its books."""
 
     def __init__(self) -> None:
         self.books = Books()

@@ -107,8 +107,8 @@ def polled_for(client: Client, owner: Owner) -> Poller:
     return poller
 
 
-def go_on(poller: Poller, client: Client) -> None:
-    for _ in range(12):
+def go_on(poller: Poller, client: Client, turns: int = 12) -> None:
+    for _ in range(turns):
         for commit in client.commits:
             commit.is_done = True
         poller._once(client)
@@ -186,10 +186,7 @@ def test_a_partition_that_is_taken_from_us_at_any_moment_costs_nothing_else(turn
     """The client raises for what it has not any more; it must not end for that, and with it all else that we run."""
     client, owner = Client(events), Owner()
     poller = polled_for(client, owner)
-    for _ in range(turns):
-        for commit in client.commits:
-            commit.is_done = True
-        poller._once(client)
+    go_on(poller, client, turns)
 
     def take_away() -> None:
         client.ours.clear()
