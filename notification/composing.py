@@ -13,6 +13,7 @@ from typing import Any
 
 from attrs import evolve
 
+from queues.blank import Blank
 from queues.checks import check, check_depth, check_key
 from queues.clock import Clock
 from queues.errors import ConfigurationError, CorruptMessage
@@ -53,36 +54,38 @@ class Composer:
         self._clock, self._source, self._limits = clock, source, limits
         self._by_reference = by_reference
         self._on_dispatch = on_dispatch
+        self._blanks: dict[str, Blank] = {}
 
     def __call__(
         self, event: Any, *, id: str | None = None, key: str | None = None,  # noqa: A002 - the name users write
         delay: float | datetime = 0, headers: Mapping[str, str] | None = None,
     ) -> Message:  # fmt: skip
         """The message of an event, encoded. Raises UnknownEvent and CorruptMessage."""
-        message = self._of_message(event, key) if isinstance(event, Message) else self._of_event(event, key)
-        if id is not None or headers is not None or self._on_dispatch or delay != 0:
+        changed = id is not None or headers is not None or delay != 0 or bool(self._on_dispatch)
+        if isinstance(event, Message):
+            message = self._of_message(event, key)
+        else:
+            message = self._of_event(event, key, encoded=not changed)
+        if changed:
             message = self._with(message, id, headers, delay)
         if message.data is not event:
             self._check_size(message)
         return message
 
-    def _of_event(self, event: object, key: str | None) -> Message:
+    def _of_event(self, event: object, key: str | None, *, encoded: bool) -> Message:
         """The common way, of an `@event` instance: all that can be wrong is its key and its size."""
         spec = spec_of(event)
         if key is None:
             key = spec.key_of(event)
         if key is not None:
             check_key(key, self._limits)
-        data = spec.codec.encode(event)  # by reference too: what another queue would refuse is refused here
-        return Message(
-            type=spec.name,
-            id=_ids.next(),
-            source=self._source,
-            data=event if self._by_reference and spec.frozen else data,
-            time=self._clock.now(),
-            key=key,
-            version=spec.version,
-        )
+        data: object = spec.codec.encode(event)  # by reference too: what another queue would refuse is refused here
+        blank = self._blanks.get(spec.name)
+        if blank is None or blank.version != spec.version:
+            blank = self._blanks[spec.name] = Blank(spec.name, self._source, spec.version)
+        if self._by_reference and spec.frozen:
+            data, encoded = event, False
+        return blank.fill(_ids.next(), self._clock.now(), key, data, encoded=encoded)
 
     def _of_message(self, message: Message, key: str | None) -> Message:
         """One that somebody built, for a type without a class."""

@@ -47,13 +47,18 @@ def _encode(message: Message) -> bytes:
         document["data_base64"] = base64.b64encode(data).decode("ascii")
     elif data is not None:
         document["data"] = data
-    try:
-        raw = orjson.dumps(document, option=orjson.OPT_UTC_Z)
-    except TypeError as error:
-        raise CorruptMessage(f"event {message.type!r} has no JSON form: {error}") from error
+    raw = dumps(document)
     if b"null" in raw:  # what orjson makes of NaN and the infinities
         check_numbers(data)
     return raw
+
+
+def dumps(document: dict[str, Any]) -> bytes:
+    """The attributes of an event as bytes. Raises CorruptMessage for what JSON can't say, but for NaN."""
+    try:
+        return orjson.dumps(document, option=orjson.OPT_UTC_Z)
+    except TypeError as error:
+        raise CorruptMessage(f"event {document['type']!r} has no JSON form: {error}") from error
 
 
 def _encode_rare(message: Message, document: dict[str, Any]) -> None:

@@ -16,7 +16,7 @@ OURS = ("notification", "workers", "queues")
 CONTRACT = frozenset({"base", "message", "errors", "clock", "checks", "wire"})
 """What a queue is, without any queue. Size caps (`checks`) and the wire form belong to it."""
 FOR_WORKERS = frozenset({"base", "message", "errors", "clock"})
-FOR_NOTIFICATION = CONTRACT | {"url", "registry", "admin", "around", "delayed", "fallback", "switch"}
+FOR_NOTIFICATION = CONTRACT | {"blank", "url", "registry", "admin", "around", "delayed", "fallback", "switch"}
 
 
 @frozen
