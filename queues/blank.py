@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from ._json import dumps
 from .message import Message
-from .wire import dumps
 
 
 class Blank:

@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 
+from ._json import dumps
 from .checks import MAX_DEPTH, check, check_depth, check_numbers
 from .errors import CorruptMessage, escape
 from .message import DEFAULT_LIMITS, EPOCH, DeadLetter, Delivery, Limits, Message
@@ -51,14 +52,6 @@ def _encode(message: Message) -> bytes:
     if b"null" in raw:  # what orjson makes of NaN and the infinities
         check_numbers(data)
     return raw
-
-
-def dumps(document: dict[str, Any]) -> bytes:
-    """The attributes of an event as bytes. Raises CorruptMessage for what JSON can't say, but for NaN."""
-    try:
-        return orjson.dumps(document, option=orjson.OPT_UTC_Z)
-    except TypeError as error:
-        raise CorruptMessage(f"event {document['type']!r} has no JSON form: {error}") from error
 
 
 def _encode_rare(message: Message, document: dict[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import io
 import json
 import os
 import pty
@@ -13,10 +14,13 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from notification.cli import main
 
 COMMAND = [sys.executable, "-m", "notification"]
 QUEUE = "sqlite:///events.db"
@@ -55,6 +59,20 @@ class Shell:
             [*COMMAND, *words], cwd=self.directory, env={**self.environment, **environment}, input=stdin,
             capture_output=True, text=True, timeout=60,
         )  # fmt: skip
+
+    def look(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """The same without a process, which takes a second: for what loads no app, starts nothing and reads nothing."""
+        out, err = io.StringIO(), io.StringIO()
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.chdir(self.directory)
+            patch.setattr(sys, "argv", ["notification", *words])
+            for name in os.environ.keys() - self.environment.keys():
+                patch.delenv(name)
+            with pytest.raises(SystemExit) as end:
+                main()
+        code = end.value.code
+        assert isinstance(code, int)
+        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """In the background, with pipes."""
