@@ -23,7 +23,7 @@ DEFAULT_LIMIT: Final = 1_048_588
 
 _PORT = 9092
 _TOPIC = re.compile(r"[A-Za-z0-9._-]+")
-_FIVE, _TEN = Seconds(5), Seconds(10)
+_FIVE, _SIX = Seconds(5), Seconds(6)
 _INSTALLED = {"gzip": lambda: True, "lz4": has_lz4, "snappy": has_snappy, "zstd": has_zstd}
 _REQUEST_SECONDS = 3.0
 """After which a request without a reply is given up with its connection, and repeated on another one; half of `timeout`
@@ -48,7 +48,7 @@ class KafkaOptions(SecurityOptions):
 
     connect_timeout: Seconds = _FIVE
     timeout: Seconds = _FIVE
-    session_timeout: Seconds = _TEN
+    session_timeout: Seconds = _SIX
     compression: Compression | None = None
     partitioner: Partitioner = "key"
     partitions: str | None = None

@@ -54,7 +54,7 @@ class Subscription:
     most: int = 10_000
     most_bytes: int = 64 << 20
     drain: float = 5.0
-    lease: float = 10.0
+    lease: float = 6.0
     strict: bool = True
 
 
