@@ -60,7 +60,7 @@ class Consumer:
         """As `MessageQueue.pop_many`. Cancel-safe: whatever is taken is returned without waiting again."""
         self._check_open()
         self.begin()
-        if not (batch := self._buffers.take(limit)):
+        if not (batch := self._buffers.take(limit)) and self._error is None:
             await self._pops.wait(_WAIT)
             self._check_open()
             batch = self._buffers.take(limit)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import fcntl
-import io
 import json
+import multiprocessing
 import os
 import pty
 import re
@@ -14,8 +14,8 @@ import sys
 import termios
 import time
 from collections.abc import Callable, Iterator
-from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -45,6 +45,24 @@ async def mail(shipped: OrderShipped) -> None:
 """
 
 
+_FORKED = multiprocessing.get_context("forkserver")
+_FORKED.set_forkserver_preload(["tests.shell", "queues.sqlite", "queues.kafka"])
+
+
+def _become(words: list[str], directory: Path, environment: dict[str, str], streams: list[Path]) -> None:
+    """The command, in a process that was forked for it."""
+    os.chdir(directory)
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, (path, flags) in enumerate(zip(streams, (os.O_RDONLY, *2 * (os.O_WRONLY | os.O_CREAT,)), strict=True)):
+        os.dup2(os.open(path, flags), number)
+    sys.argv = words
+    sys.path.insert(0, str(directory))  # as `python -m` does
+    sys.stdin, sys.stdout = os.fdopen(0, encoding="utf-8"), os.fdopen(1, "w", encoding="utf-8")
+    sys.stderr = os.fdopen(2, "w", encoding="utf-8", errors="backslashreplace", buffering=1)
+    main()
+
+
 class Shell:
     """Runs the command in a directory of its own, without the caller's NOTIFICATION_ variables."""
 
@@ -55,24 +73,20 @@ class Shell:
         self.environment = {name: value for name, value in ours.items() if name not in {"COLUMNS", "LINES"}}
 
     def __call__(self, *words: str, stdin: str = "", **environment: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [*COMMAND, *words], cwd=self.directory, env={**self.environment, **environment}, input=stdin,
-            capture_output=True, text=True, timeout=60,
-        )  # fmt: skip
-
-    def look(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """The same without a process, which takes a second: for what loads no app, starts nothing and reads nothing."""
-        out, err = io.StringIO(), io.StringIO()
-        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
-            patch.chdir(self.directory)
-            patch.setattr(sys, "argv", ["notification", *words])
-            for name in os.environ.keys() - self.environment.keys():
-                patch.delenv(name)
-            with pytest.raises(SystemExit) as end:
-                main()
-        code = end.value.code
-        assert isinstance(code, int)
-        return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
+        """To its end, in a process forked from one that has imported everything: that is what takes its time."""
+        with TemporaryDirectory() as files:
+            streams = [Path(files) / name for name in ("in", "out", "err")]
+            streams[0].write_text(stdin, encoding="utf-8")
+            arguments = (["notification", *words], self.directory, {**self.environment, **environment}, streams)
+            process = _FORKED.Process(target=_become, args=arguments)
+            process.start()
+            process.join(60)
+            if process.exitcode is None:
+                process.kill()
+                process.join()
+                raise subprocess.TimeoutExpired(words, 60)
+            out, err = (stream.read_text(encoding="utf-8") for stream in streams[1:])
+        return subprocess.CompletedProcess(words, process.exitcode, out, err)
 
     def start(self, *words: str, **environment: str) -> subprocess.Popen[str]:
         """In the background, with pipes."""

@@ -15,7 +15,7 @@ from cloudevents.core.v1.event import CloudEvent
 from notification import Context, EventDispatcher, Message, QueueUnavailable, RetryPolicy, open_queue, wire
 
 from .cloud_events import FOREIGN, SOME_TIME, WRITTEN, Seen
-from .kafka_client import KafkaConsumer, KafkaProducer
+from .kafka_client import KafkaConsumer, KafkaProducer, TopicPartition
 from .kafka_server import Kafka
 from .kcat import consumed, kafka_admin, kcat, produce
 
@@ -226,13 +226,13 @@ def lag(kafka: Kafka, group: str) -> dict[str, int]:
 # -- the CloudEvents SDK
 
 
-def records_of(kafka: Kafka, topic: str) -> list[Any]:
-    """What is in the first partition, by a client that is not ours."""
-    consumer = KafkaConsumer(
-        topic, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest", consumer_timeout_ms=500
-    )
+def record_of(kafka: Kafka, topic: str) -> Any:
+    """The only one in the first partition, by a client that is not ours."""
+    consumer = KafkaConsumer(topic, bootstrap_servers=kafka.bootstrap, auto_offset_reset="earliest")
     try:
-        return list(consumer)
+        record = next(consumer)
+        assert consumer.end_offsets([TopicPartition(topic, 0)]) == {TopicPartition(topic, 0): 1}
+        return record
     finally:
         consumer.close()
 
@@ -243,7 +243,7 @@ async def test_the_sdk_reads_what_we_write(kafka: Kafka, message: Message) -> No
     topic = kafka.create(partitions=1)
     async with open_queue(kafka.url(topic)) as queue:
         await queue.push(message)
-    [record] = records_of(kafka, topic)
+    record = record_of(kafka, topic)
     read = from_structured(KafkaMessage(dict(record.headers), record.key, record.value), JSONFormat())
     assert isinstance(read, CloudEvent)
     assert (read.get_type(), read.get_id(), read.get_source()) == (message.type, message.id, message.source)
