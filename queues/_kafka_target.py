@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 from ._kafka_client import ConfigResource, ConfigResourceType, KafkaAdminClient, client
@@ -11,6 +12,8 @@ from ._kafka_options import DEFAULT_LIMIT, Brokers
 from .errors import ConfigurationError
 
 _LIMIT, _POLICY = "max.message.bytes", "cleanup.policy"
+_TIMES, _AGAIN = 4, 0.1
+"""How often a topic is looked for, and the seconds between."""
 
 
 def limit_of(brokers: Brokers, topic: str) -> int:
@@ -20,8 +23,7 @@ def limit_of(brokers: Brokers, topic: str) -> int:
     """
     admin: Any = connected(KafkaAdminClient, brokers.admin())
     try:
-        [found] = admin.describe_topics([topic])
-        error = client.for_code(found["error_code"])
+        error = _error_of(admin, topic)
         if error is client.UnknownTopicOrPartitionError:
             raise ConfigurationError(no_topic(brokers, topic))
         if error in {client.TopicAuthorizationFailedError, client.InvalidTopicError}:
@@ -35,6 +37,17 @@ def limit_of(brokers: Brokers, topic: str) -> int:
             f"queue wants {_POLICY}=delete"
         )
     return int(settings.get(_LIMIT, DEFAULT_LIMIT))
+
+
+def _error_of(admin: Any, topic: str) -> type[BaseException]:
+    """What its description says. One broker may hear of a new topic later than another: it is asked again."""
+    for left in reversed(range(_TIMES)):
+        [found] = admin.describe_topics([topic])
+        error: type[BaseException] = client.for_code(found["error_code"])
+        if error is not client.UnknownTopicOrPartitionError or not left:
+            break
+        threading.Event().wait(_AGAIN)
+    return error
 
 
 def _settings(admin: Any, topic: str) -> dict[str, str]:

@@ -59,9 +59,15 @@ class Kafka:
         return self._admin
 
     def url(self, topic: str | None = None, **options: Any) -> str:
-        """The URL of this topic, or of a name that nobody else has and that is not created."""
+        """The URL of this topic, or of a name that nobody else has and that is not created.
+
+        Its group, where none is given, has the name of the topic: in one that all share, tests that run at the same
+        time would have to wait for each other.
+        """
+        topic = topic or unique()
+        options = {"group": topic} | options
         query = "&".join(f"{option}={quote(str(value), safe='/:{},')}" for option, value in options.items())
-        return f"kafka://{self.bootstrap}/{topic or unique()}" + (f"?{query}" if query else "")
+        return f"kafka://{self.bootstrap}/{topic}?{query}"
 
     def create(
         self,

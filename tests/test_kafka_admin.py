@@ -131,7 +131,7 @@ async def test_what_is_finished_out_of_order_is_no_lag(kafka: Kafka) -> None:
         first, *others = await popped(queue, 5)
         await queue.ack_many(others)
         await eventually(admin.lag, lambda shares: lag_of(shares) == 1)
-        assert kafka.admin.list_group_offsets({"notification": None})["notification"]
+        assert kafka.admin.list_group_offsets({topic: None})[topic]
         await queue.ack_many([first])
         await eventually(admin.lag, lambda shares: shares and lag_of(shares) == 0)
 

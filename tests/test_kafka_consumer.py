@@ -115,7 +115,8 @@ def events(count: int, **more: Any) -> list[Message]:
     return [event(**more) for _ in range(count)]
 
 
-def committed(kafka: Kafka, topic: str, group: str = "notification") -> dict[int, int]:
+def committed(kafka: Kafka, topic: str, group: str | None = None) -> dict[int, int]:
+    group = group or topic
     found = kafka.admin.list_group_offsets({group: None}).get(group, {})
     return {place.partition: one.offset for place, one in found.items() if place.topic == topic}
 
@@ -279,6 +280,7 @@ async def test_memory_is_bounded_while_the_event_loop_is_busy(kafka: Kafka) -> N
     written(kafka, topic, events(200, data="x" * 100_000))
     async with consuming(kafka.url(topic), most_bytes=1 << 20) as member:
         member.begin()
+        await until(member.books.standing)
         time.sleep(2)  # as a handler does that blocks the event loop
         assert member.books.standing()[0].next < 60
         assert len(await popped(member, 200)) == 200

@@ -242,6 +242,22 @@ async def test_a_missing_topic_is_told_with_the_command_that_makes_it(kafka: Kaf
     assert topic not in kafka.admin.list_topics()
 
 
+async def test_a_topic_that_a_broker_hears_of_late_is_not_missing(
+    kafka: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Made a moment ago, it is known to some brokers, and the next that is asked says that it is not there."""
+    topic, answers = kafka.create(siblings=False), [3, 3, 0]
+    described = KafkaAdminClient.describe_topics
+
+    def late(self: KafkaAdminClient, topics: list[str]) -> Any:
+        return [one | {"error_code": answers.pop(0)} for one in described(self, topics)]
+
+    monkeypatch.setattr(KafkaAdminClient, "describe_topics", late)
+    async with producing(kafka.url(topic)) as producer:
+        assert await producer.store([event()]) == {}
+    assert answers == []
+
+
 async def test_no_topic_is_made_by_asking_for_it_where_brokers_make_what_is_asked_for(kafka_server: Start) -> None:
     """As they do unless told otherwise; what the client is told of it does not get through by itself."""
     server = kafka_server(auto_create_topics_enable=True)
