@@ -50,10 +50,6 @@ class Admission:
         """The broker knows of these."""
         self.early.difference_update(partitions)
 
-    def forget(self) -> None:
-        """The consumer is gone."""
-        self.early.clear()
-
 
 def _ledger(consumer: Any, partition: TopicPartition) -> Ledger | None:
     """None: the coordinator takes its time, and is asked again."""

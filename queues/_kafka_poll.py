@@ -144,7 +144,6 @@ class Poller:
             except Exception as error:  # noqa: BLE001 - as above
                 log.debug("leaving the group: %s", type(error).__name__, extra={"topic": self._subscription.topics[0]})
         self.books.drop(list(self.books.ledgers))
-        self._admission.forget()
         self._commits.forget()
         self._paused.clear()
         self._owner.changed()
@@ -167,7 +166,6 @@ class Poller:
         records = consumer.poll(timeout_ms=self._patience())
         if foreign := self.books.foreign_to(consumer.group_metadata().member_id):
             self._lost(foreign)
-            records = {partition: batch for partition, batch in records.items() if partition not in foreign}
         self._admission.expect(consumer.assignment())
         self._hand(records)
         if self._admission.early:
