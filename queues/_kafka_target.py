@@ -41,13 +41,14 @@ def limit_of(brokers: Brokers, topic: str) -> int:
 
 def _error_of(admin: Any, topic: str) -> type[BaseException]:
     """What its description says. One broker may hear of a new topic later than another: it is asked again."""
-    for left in reversed(range(_TIMES)):
+    times = _TIMES
+    while True:
         [found] = admin.describe_topics([topic])
         error: type[BaseException] = client.for_code(found["error_code"])
-        if error is not client.UnknownTopicOrPartitionError or not left:
-            break
+        times -= 1
+        if error is not client.UnknownTopicOrPartitionError or not times:
+            return error
         threading.Event().wait(_AGAIN)
-    return error
 
 
 def _settings(admin: Any, topic: str) -> dict[str, str]:
