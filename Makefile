@@ -23,7 +23,7 @@ run: .venv/.installed ## run the example shop over its events, or over EVENTS
 	@$(PY) -m examples.replay $(if $(EVENTS),"$(EVENTS)") $(if $(QUEUE),--queue "$(QUEUE)") --workers $(WORKERS)
 
 test: lint servers ## install what the tests need, lint, type-check, test
-	$(PY) -m pytest -n 5 --dist worksteal -m "not soak"
+	$(PY) -m pytest -n 4 --dist worksteal -m "not soak"
 
 lint: .venv/.installed-test ## ruff, mypy --strict, pyright
 	$(PY) -m ruff check $(CODE)

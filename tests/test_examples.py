@@ -197,7 +197,7 @@ def test_the_two_services_print_what_they_say(tmp_path: Path, redis_server: Star
 
 def test_the_two_groups_print_what_they_say(tmp_path: Path, kafka: Kafka) -> None:
     """Twice, in the same topic: each group goes on behind what it has handled."""
-    url = kafka.url(kafka.create())
+    url = f"kafka://{kafka.bootstrap}/{kafka.create()}"
     for _ in range(2):
         printed = run(ON_KAFKA, tmp_path, url)
         assert re.fullmatch(as_pattern(printed_by(ON_KAFKA)), printed), printed

@@ -40,7 +40,7 @@ async def main(url: str, directory: Path, name: str, options: dict[str, Any]) ->
         try:
             await dispatcher.dispatch(job, id=id_, key=f"{name}-{account}", timeout=30)
         except NotificationError as error:
-            ledger.write("refused", id_, error=type(error).__name__)
+            ledger.write("refused", id_, error=type(error).__name__, text=str(error))
         else:
             ledger.write("sent", id_, f"{name}-{account}", seq)
 

@@ -43,9 +43,12 @@ def test_a_broker_killed_and_started_again_loses_nothing(
 def test_one_of_three_brokers_may_die_at_any_time(
     events: int, deaths: int, tmp_path: Path, kafka_server: Start
 ) -> None:
-    """Whatever it led, all goes on while it is away: nothing is refused, lost or out of order."""
+    """Whatever it led, all goes on while it is away: nothing is refused, lost or out of order.
+
+    A dispatch waits for 20 s: where much else runs, brokers that start beside it are late to agree on the next leader.
+    """
     servers = kafka_server(brokers=3)
-    with theatre(tmp_path, Home("kafka", servers), lease=3) as stage:
+    with theatre(tmp_path, Home("kafka", servers), lease=3, timeout="20s") as stage:
         for worker in [busy_worker(stage) for _ in range(2)]:
             worker.ready()
         with load(stage, events):
@@ -56,4 +59,4 @@ def test_one_of_three_brokers_may_die_at_any_time(
                 consumes_again(stage, within=30)
                 broker.start()
         judged(stage, events, duplicates=deaths * 2 * REPEATED)
-        assert stage.count("refused") == 0
+        assert {line["text"] for line in stage.lines("refused")} == set()
