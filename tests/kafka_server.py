@@ -92,6 +92,11 @@ class Kafka:
         self.admin.wait_for_topics([each.name for each in topics])
         return topic
 
+    def in_sync(self) -> bool:
+        """Whether every partition has all its replicas: then one of three brokers may be away, and not before."""
+        partitions = [one for topic in self.admin.describe_topics() for one in topic["partitions"]]
+        return all(set(one["isr_nodes"]) == set(one["replica_nodes"]) for one in partitions)
+
     def _created(self, topics: Sequence[NewTopic]) -> bool:
         try:
             self.admin.create_topics(topics)
