@@ -37,7 +37,10 @@ async def stats(link: Link, keys: Keys, dead: Keys, clock: Clock, limits: Limits
     message = wire.delivery_of(oldest[0], None, limits=limits).message if oldest else None
     known = message is not None and message.time is not EPOCH
     age = max(0.0, clock.wall() - message.time.timestamp()) if known and message is not None else None
-    return QueueStats(waiting, await in_flight(link, keys), delayed, letters, age, int(settled or 0))
+    flying = await in_flight(link, keys)
+    if not (waiting or delayed or flying):
+        waiting, delayed = await size(link, keys)  # what was handed back since the first look
+    return QueueStats(waiting, flying, delayed, letters, age, int(settled or 0))
 
 
 async def in_flight(link: Link, keys: Keys) -> int:
