@@ -108,8 +108,7 @@ class RedisListAdmin(RedisAdmin):
 
     async def lag(self, *, own: bool = False) -> Sequence[Share]:
         """There are no groups: what waits, and what each owner has."""
-        waiting, _ = await look.size(self._link, self._keys)
-        held = await look.held(self._link, self._keys)
+        waiting, held = await look.lag(self._link, self._keys)
         return [Share(waiting), *(Share(lag, owner=owner) for owner, lag in held.items())]
 
     def _queue(self, url: QueueURL) -> MessageQueue:

@@ -15,6 +15,7 @@ from .errors import ConfigurationError, escape
 from .message import EPOCH, Limits, Message
 
 _SIZE = Script.named("list_size")
+_FACTS = Script.named("list_facts")
 _PAGE = 200
 PLACE_DIGITS = 16
 """Before each parked event stands its place in its key."""
@@ -29,38 +30,25 @@ async def size(link: Link, keys: Keys) -> tuple[int, int]:
 
 
 async def stats(link: Link, keys: Keys, dead: Keys, clock: Clock, limits: Limits) -> QueueStats:
-    """How the queue stands."""
-    waiting, delayed = await size(link, keys)
-    oldest, settled, letters = await link.call(
-        ("LRANGE", keys.waiting, -1, -1), ("GET", keys.settled), ("LLEN", dead.waiting)
+    """How the queue stands; what waits, is in flight and is delayed at one moment."""
+    facts, oldest, settled, letters = await link.call(
+        _facts(keys), ("LRANGE", keys.waiting, -1, -1), ("GET", keys.settled), ("LLEN", dead.waiting)
     )
     message = wire.delivery_of(oldest[0], None, limits=limits).message if oldest else None
     known = message is not None and message.time is not EPOCH
     age = max(0.0, clock.wall() - message.time.timestamp()) if known and message is not None else None
-    flying = await in_flight(link, keys)
-    if not (waiting or delayed or flying):
-        waiting, delayed = await size(link, keys)  # what was handed back since the first look
-    return QueueStats(waiting, flying, delayed, letters, age, int(settled or 0))
+    waiting, delayed, *held = facts
+    return QueueStats(waiting, sum(held[1::2]), delayed, letters, age, int(settled or 0))
 
 
-async def in_flight(link: Link, keys: Keys) -> int:
-    """What all owners together hold unsettled."""
-    return sum((await held(link, keys)).values())
+async def lag(link: Link, keys: Keys) -> tuple[int, dict[str, int]]:
+    """How many wait and are due, and how many each owner holds unsettled."""
+    [(waiting, _, *held)] = await link.call(_facts(keys))
+    return waiting, {owner.decode(): count for owner, count in zip(held[::2], held[1::2], strict=True)}
 
 
-async def held(link: Link, keys: Keys) -> dict[str, int]:
-    """How many each owner holds unsettled."""
-    [owners] = await link.call(("ZRANGE", keys.leases, 0, -1))
-    found: dict[str, int] = {}
-    for owner in (name.decode() for name in owners):
-        [fields] = await link.call(("HKEYS", keys.own(owner)))
-        numbers = [int(one) for one in fields if one.isdigit()]
-        asked: list[Command] = [("HGET", keys.own(owner), number) for number in numbers]
-        asked += [("LLEN", keys.batch(owner, number)) for number in numbers]
-        answers = await link.call(*asked) if asked else []
-        marks, counts = answers[: len(numbers)], answers[len(numbers) :]
-        found[owner] = sum(counts) - sum(mark.count(b"1") for mark in marks if mark is not None)
-    return found
+def _facts(keys: Keys) -> Command:
+    return _FACTS((keys.waiting, keys.delayed, keys.parked_total, keys.leases), keys.own(""))
 
 
 async def browse(

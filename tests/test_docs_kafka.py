@@ -75,7 +75,7 @@ async def test_every_line_about_a_topic_works(line: str, kafka: Kafka, tmp_path:
     if ".sh " in line:
         need_kafka()
     topic = kafka.create()
-    url = kafka.url(topic, group=topic)
+    url = kafka.url(topic)
     await fill(url)
     async with open_queue(url) as queue:
         before = await queue.size()
@@ -90,7 +90,7 @@ async def test_a_group_that_was_moved_back_handles_all_of_it_again(kafka: Kafka,
     [line] = [line for line in LINES if "--to-earliest" in line]
     topic = await asyncio.to_thread(kafka.create)
     for turn in range(2):
-        shop = Shop(kafka.url(topic, group=topic))
+        shop = Shop(kafka.url(topic))
         async with shop.dispatcher as dispatcher:
             if turn == 0:
                 await dispatcher.dispatch_many([message(name) for name in ("fine", "again")])

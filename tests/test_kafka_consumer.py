@@ -327,7 +327,7 @@ async def test_what_was_held_by_a_member_that_was_expelled_is_refused(kafka: Kaf
     """Its stale acks and nacks are told as lost, and take nothing from the new owner."""
     topic = kafka.create(partitions=1, siblings=False)
     written(kafka, topic, events(4))
-    url = kafka.url(topic, group=topic, session_timeout=2)
+    url = kafka.url(topic, session_timeout=2)
     async with consuming(url) as first, consuming(url) as heir:
         stale = await popped(first, 4)
         heir.begin()
@@ -365,7 +365,7 @@ async def test_who_is_let_in_again_begins_where_he_was(kafka: Kafka) -> None:
     """The client may still have an answer about offsets that it asked for long ago: it is not where it goes on."""
     topic = kafka.create(partitions=1, siblings=False)
     written(kafka, topic, events(10))
-    async with consuming(kafka.url(topic, group=topic)) as member:
+    async with consuming(kafka.url(topic)) as member:
         held = await popped(member, 10)
         with pytest.raises(KafkaTimeoutError):
             member_of(member).committed(TopicPartition(topic, 0), timeout_ms=0)
@@ -385,7 +385,7 @@ def test_who_forgets_to_close_leaves_the_group_with_his_event_loop(kafka: Kafka)
     threads = threading.active_count()
 
     async def main() -> None:
-        member = consumer(kafka.url(topic, group=topic))
+        member = consumer(kafka.url(topic))
         await popped(member, 3)
         assert members(kafka, topic) == 1
 
@@ -405,7 +405,7 @@ async def test_a_group_that_shares_out_in_another_way_is_told_and_waited_for(kaf
     foreign = KafkaConsumer(topic, bootstrap_servers=kafka.bootstrap.split(","), group_id=topic)
     try:
         await asyncio.to_thread(wait_until, lambda: foreign.poll(2000) or foreign.assignment())
-        async with consuming(kafka.url(topic, group=topic)) as member:
+        async with consuming(kafka.url(topic)) as member:
             await told(member, r"another way; choose another \?group=")
             began = time.monotonic()
             await told(member, r"another way; choose another \?group=")
@@ -421,9 +421,9 @@ async def test_partitions_of_a_group_that_has_members_are_refused_with_words(kaf
     """Who reads fixed partitions commits for the group, which the broker leaves to members while there are some."""
     topic = kafka.create(partitions=1, siblings=False)
     written(kafka, topic, events(1))
-    async with consuming(kafka.url(topic, group=topic)) as member:
+    async with consuming(kafka.url(topic)) as member:
         await popped(member, 1)
-        async with consuming(kafka.url(topic, group=topic, partitions="0")) as other:
+        async with consuming(kafka.url(topic, partitions="0")) as other:
             await told(other, "has members")
 
 

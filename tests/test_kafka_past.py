@@ -53,7 +53,7 @@ async def test_dead_letters_that_were_dealt_with_stay_so_when_their_group_is_for
 async def test_delayed_events_that_were_moved_are_gone_and_the_others_wait(kafka: Kafka) -> None:
     """Also for a group that is forgotten: no event is delayed for ever."""
     topic = kafka.create(partitions=1)
-    dispatcher, seen = EventDispatcher(kafka.url(topic, group=topic)), list[str]()
+    dispatcher, seen = EventDispatcher(kafka.url(topic)), list[str]()
 
     @dispatcher.on("a")
     async def note(message: Message) -> None:

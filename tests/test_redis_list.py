@@ -164,6 +164,23 @@ async def test_a_batch_is_gone_once_all_of_it_is_settled(lists: Lists) -> None:
     assert [name for name in lists.names() if re.search(":own:.*:", name)] == []
 
 
+@pytest.mark.parametrize("form", [{}, {"order": "key"}])
+async def test_figures_are_of_one_moment(lists: Lists, form: dict[str, str]) -> None:
+    """What goes to and fro between waiting and in flight is in one of them, whenever somebody looks: join() asks."""
+    busy, looking = await lists.owner(**form), await lists.owner(**form)
+    await busy.push_many(events(1))
+
+    async def to_and_fro() -> None:
+        while True:
+            await busy.release(await take(busy, 1))
+
+    moving = asyncio.create_task(to_and_fro())
+    seen = [await looking.stats() for _ in range(500)]
+    moving.cancel()
+    assert {stats.waiting + (stats.in_flight or 0) for stats in seen} == {1}
+    assert {stats.in_flight for stats in seen} == {0, 1}
+
+
 async def test_acks_of_a_batch_that_was_given_back_are_refused(lists: Lists) -> None:
     """One that is done stays done, in its place; the others went back in order and counted."""
     zombie, heir = await lists.owner(), await lists.owner()

@@ -1,4 +1,3 @@
 -- KEYS: waiting, delayed, parked total. Returns how many wait and are due, and how many are not due.
--- include now
-local due = redis.call('ZCOUNT', KEYS[2], '-inf', now_ms())
-return {redis.call('LLEN', KEYS[1]) + due + (redis.call('GET', KEYS[3]) or 0), redis.call('ZCARD', KEYS[2]) - due}
+-- include size
+return size()

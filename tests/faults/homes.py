@@ -65,7 +65,7 @@ def topic_of_its_own(server: Kafka, *, lease: float | None = None, partitions: i
     """The URL of a new topic, read by a group that nobody else is in. lease: the session's timeout, in seconds."""
     topic = server.create(partitions=partitions)
     session = {} if lease is None else {"session_timeout": lease}
-    return server.url(topic, group=topic, **session, **options)
+    return server.url(topic, **session, **options)
 
 
 def homes(*kinds: str, full_size: tuple[str, ...] = ()) -> pytest.MarkDecorator:
