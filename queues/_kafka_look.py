@@ -15,7 +15,7 @@ from ._kafka_errors import no_topic, translated
 from ._kafka_left import Left, left_of
 from ._kafka_options import Brokers
 from ._kafka_questions import Questions
-from ._kafka_topics import all_of
+from ._kafka_topics import all_of, described
 from .clock import Clock
 from .errors import ConfigurationError, escape
 
@@ -107,8 +107,7 @@ class Look:
 
     def _topics(self) -> Sequence[Mapping[str, Any]]:
         wanted = all_of(self._brokers.topic)
-        found: Sequence[Mapping[str, Any]] = self._questions.ask(lambda admin: admin.describe_topics(wanted))
-        return found
+        return self._questions.ask(lambda admin: described(admin, wanted))
 
     def _chosen(self, topic: str, count: int) -> Sequence[int]:
         """The partitions to read."""

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 from ._kafka_client import ConfigResource, ConfigResourceType, KafkaAdminClient, client
 from ._kafka_connect import connected
 from ._kafka_errors import no_topic
 from ._kafka_options import DEFAULT_LIMIT, Brokers
+from ._kafka_topics import described
 from .errors import ConfigurationError
 
 _LIMIT, _POLICY = "max.message.bytes", "cleanup.policy"
-_TIMES, _AGAIN = 4, 0.1
-"""How often a topic is looked for, and the seconds between."""
 
 
 def limit_of(brokers: Brokers, topic: str) -> int:
@@ -23,7 +21,8 @@ def limit_of(brokers: Brokers, topic: str) -> int:
     """
     admin: Any = connected(KafkaAdminClient, brokers.admin())
     try:
-        error = _error_of(admin, topic)
+        [found] = described(admin, [topic])
+        error = client.for_code(found["error_code"])
         if error is client.UnknownTopicOrPartitionError:
             raise ConfigurationError(no_topic(brokers, topic))
         if error in {client.TopicAuthorizationFailedError, client.InvalidTopicError}:
@@ -37,18 +36,6 @@ def limit_of(brokers: Brokers, topic: str) -> int:
             f"queue wants {_POLICY}=delete"
         )
     return int(settings.get(_LIMIT, DEFAULT_LIMIT))
-
-
-def _error_of(admin: Any, topic: str) -> type[BaseException]:
-    """What its description says. One broker may hear of a new topic later than another: it is asked again."""
-    times = _TIMES
-    while True:
-        [found] = admin.describe_topics([topic])
-        error: type[BaseException] = client.for_code(found["error_code"])
-        times -= 1
-        if error is not client.UnknownTopicOrPartitionError or not times:
-            return error
-        threading.Event().wait(_AGAIN)
 
 
 def _settings(admin: Any, topic: str) -> dict[str, str]:
