@@ -13,7 +13,7 @@ from attrs import frozen
 from ._kafka_admission import Admission
 from ._kafka_assignor import Assignor
 from ._kafka_books import Books, Owner, size_of
-from ._kafka_client import NOT_OURS, KafkaConsumer, TopicPartition
+from ._kafka_client import NOT_OURS, KafkaConsumer, TopicPartition, client
 from ._kafka_commits import Commits, accepted, is_final
 from ._kafka_connect import connected
 from ._kafka_errors import Unreadable
@@ -38,6 +38,8 @@ _UNREADABLE = 5.0
 _AGAIN = 1.0
 """Seconds until a broker that refused us is asked again."""
 _LEAVE_MS = 3000
+_REBALANCE_SECONDS = 7.0
+"""For the last commit, while a rebalance is under way: it waits for members that have gone without a word."""
 
 
 @frozen(kw_only=True)
@@ -150,15 +152,17 @@ class Poller:
 
     def _leave(self, consumer: Any) -> None:
         """The last commit; while others come and go it is refused, and made again."""
-        until = self._clock.monotonic() + _LEAVE_MS / 1000
+        began = self._clock.monotonic()
+        until = began + _LEAVE_MS / 1000
         while self.books.ledgers and self._clock.monotonic() < until:
             commit = consumer.commit_async(self.books.last_commits(list(self.books.ledgers)))
             while not commit.is_done and self._clock.monotonic() < until:
-                _each(consumer.pause, consumer.assignment())
-                consumer.poll(timeout_ms=_BUSY_MS)
+                _stay(consumer, _BUSY_MS)
             if not commit.is_done or accepted(commit) or is_final(commit):
                 return
-            self._turn.wait(_AGAIN / 20)
+            if isinstance(commit.exception, client.RebalanceInProgressError):
+                until = began + _REBALANCE_SECONDS
+            _stay(consumer, 2 * _BUSY_MS)
 
     def _once(self, consumer: Any) -> None:
         self._turn.clear()
@@ -251,6 +255,12 @@ def _each(call: Callable[[TopicPartition], None], partitions: Iterable[TopicPart
     for partition in partitions:
         with suppress(*NOT_OURS):
             call(partition)
+
+
+def _stay(consumer: Any, milliseconds: int) -> None:
+    """Read nothing, and keep the membership."""
+    _each(consumer.pause, consumer.assignment())
+    consumer.poll(timeout_ms=milliseconds)
 
 
 def _close(consumer: Any) -> None:

@@ -24,6 +24,7 @@ with warnings.catch_warnings():
         ResourceType,
         UserScramCredentialUpsertion,
     )
+    from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
     from kafka.errors import InvalidReplicationFactorError, KafkaError, KafkaTimeoutError
     from kafka.net.inet import KafkaNetSocket
     from kafka.producer.record_accumulator import RecordAccumulator
@@ -38,6 +39,7 @@ __all__ = [
     "ACLPermissionType",
     "ACLResourcePatternType",
     "ConfigResource",
+    "CooperativeStickyAssignor",
     "InvalidReplicationFactorError",
     "KafkaAdminClient",
     "KafkaConsumer",

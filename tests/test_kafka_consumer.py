@@ -25,7 +25,15 @@ from queues.kafka import KafkaQueue
 from queues.message import Delivery, Message, Nack
 from queues.registry import open_queue
 
-from .kafka_client import KafkaConsumer, KafkaProducer, KafkaTimeoutError, MemberToRemove, TopicPartition
+from .kafka_client import (
+    CooperativeStickyAssignor,
+    KafkaConsumer,
+    KafkaError,
+    KafkaProducer,
+    KafkaTimeoutError,
+    MemberToRemove,
+    TopicPartition,
+)
 from .kafka_producing import brokers_of, event
 from .kafka_server import Kafka
 from .redis_server import until as wait_until
@@ -176,6 +184,45 @@ async def test_members_that_leave_at_any_moment_skip_and_blame_nothing(kafka: Ka
         got = await popped(last, 30)
     assert sorted(ids(got)) == sorted(sent)
     assert {delivery.times for delivery in got} == {1}
+
+
+def announced(kafka: Kafka, group: str, topic: str, seconds: float) -> None:
+    """Somebody is about to join, and never does: whoever joins meanwhile waits until his session is over."""
+    ghost: Any = KafkaConsumer(
+        topic, bootstrap_servers=kafka.bootstrap.split(","), group_id=group, session_timeout_ms=int(1000 * seconds),
+        partition_assignment_strategy=[CooperativeStickyAssignor],
+    )  # fmt: skip
+    answer = ghost._coordinator._process_join_group_response
+
+    def only_the_first(*arguments: Any) -> Any:
+        try:
+            return answer(*arguments)
+        except KafkaError as error:
+            raise KafkaError("that is enough") from error
+
+    ghost._coordinator._process_join_group_response = only_the_first
+    with pytest.raises(KafkaError, match="that is enough"):
+        ghost.poll(10_000)
+    ghost._coordinator.maybe_leave_group = lambda **_: None
+    ghost.close(autocommit=False)
+
+
+async def test_who_leaves_in_a_rebalance_that_takes_its_time_commits_all_the_same(kafka: Kafka) -> None:
+    """What was finished meanwhile is not run again, and what was not is blamed on nobody."""
+    topic = kafka.create(partitions=1, siblings=False)
+    sent = written(kafka, topic, events(10))
+    member = consumer(kafka.url(topic))
+    got = await popped(member, 10)
+    await asyncio.to_thread(announced, kafka, topic, topic, 4.5)
+    member_of(member)._coordinator.request_rejoin()
+    await until(lambda: generation(member) is None)
+    assert await member.finish(got[:4]) == []
+    assert generation(member) is None
+    await member.close()
+    async with consuming(kafka.url(topic)) as heir:
+        rest = await popped(heir, 6)
+    assert ids(rest) == sent[4:]
+    assert {delivery.times for delivery in rest} == {1}
 
 
 async def test_members_that_come_and_go_run_each_event_once(kafka: Kafka) -> None:
