@@ -186,10 +186,10 @@ async def test_members_that_leave_at_any_moment_skip_and_blame_nothing(kafka: Ka
     assert {delivery.times for delivery in got} == {1}
 
 
-def announced(kafka: Kafka, group: str, topic: str, seconds: float) -> None:
+def announced(kafka: Kafka, topic: str, seconds: float) -> None:
     """Somebody is about to join, and never does: whoever joins meanwhile waits until his session is over."""
     ghost: Any = KafkaConsumer(
-        topic, bootstrap_servers=kafka.bootstrap.split(","), group_id=group, session_timeout_ms=int(1000 * seconds),
+        topic, bootstrap_servers=kafka.bootstrap.split(","), group_id=topic, session_timeout_ms=int(1000 * seconds),
         partition_assignment_strategy=[CooperativeStickyAssignor],
     )  # fmt: skip
     answer = ghost._coordinator._process_join_group_response
@@ -213,7 +213,7 @@ async def test_who_leaves_in_a_rebalance_that_takes_its_time_commits_all_the_sam
     sent = written(kafka, topic, events(10))
     member = consumer(kafka.url(topic))
     got = await popped(member, 10)
-    await asyncio.to_thread(announced, kafka, topic, topic, 4.5)
+    await asyncio.to_thread(announced, kafka, topic, 4.5)
     member_of(member)._coordinator.request_rejoin()
     await until(lambda: generation(member) is None)
     assert await member.finish(got[:4]) == []

@@ -31,6 +31,8 @@ HELD = 2 * PREFETCH + WORKERS
 """The most that one process with so many workers holds, fetched and not settled."""
 REPEATED = WORKERS + PREFETCH
 """The most of it that may be handled a second time after its death, or after a cut."""
+BATCH = 500
+"""The most that a process moves at once from the spill."""
 
 
 def wait_until(condition: Callable[[], T], seconds: float = 60.0, what: str = "") -> T:

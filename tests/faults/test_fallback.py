@@ -14,13 +14,11 @@ from tests.redis_server import Start as StartRedis
 
 from .checker import Verdict, check
 from .homes import Home, kinds
-from .programs import Child, Theatre, theatre, wait_until
+from .programs import BATCH, Child, Theatre, theatre, wait_until
 
 soak = pytest.mark.soak
 WORKERS, PREFETCH = 8, 64
 REPEATED = WORKERS + PREFETCH
-BATCH = 500
-"""The most that a process moves at once from the spill."""
 StartServer = Callable[[str], Any]
 
 

@@ -17,7 +17,6 @@ from typing import Any
 import pytest
 
 from notification import Context, Degradation, EventDispatcher, MessageQueue, RetryLater
-from queues._spill_replay import BATCH
 from queues.base import QueueStats
 from queues.switch import SwitchQueue
 from tests.redis_server import Start
@@ -26,7 +25,7 @@ from tests.reference_queue import ReferenceQueue, Store
 from .checker import Verdict, check
 from .homes import Home
 from .job import Job
-from .programs import REPEATED, Child, Theatre, wait_until
+from .programs import BATCH, REPEATED, Child, Theatre, wait_until
 
 soak = pytest.mark.soak
 WORKERS, PREFETCH = 8, 16
